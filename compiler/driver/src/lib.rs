@@ -1,0 +1,1 @@
+//! An ahead-of-time compiler for efficient neural networks

@@ -1,0 +1,1 @@
+//! Reads ONNX files and architecture descriptions into avocet's graph

@@ -1,0 +1,1 @@
+//! Lowers scheduled operators to avocet's kernel IR

@@ -1,0 +1,1 @@
+//! Graph passes, schedules and the memory plan of avocet

@@ -1,0 +1,1 @@
+//! The oracles: plain interpreters of avocet's graph and kernel IR

@@ -1,0 +1,1 @@
+//! The no_std runtime types of compiled avocet models

@@ -1,0 +1,1 @@
+//! Lowers avocet's kernel IR to machine code through Cranelift

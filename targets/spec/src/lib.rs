@@ -1,0 +1,1 @@
+//! Target descriptions: data files, their schema and host detection
