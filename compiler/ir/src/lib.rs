@@ -11,10 +11,15 @@
 //! kernel generator or a target.
 
 pub mod evaluate;
+pub mod graph;
 pub mod infer;
+//K
 pub mod op;
+//P
+//S
 pub mod tensor;
 
 pub use evaluate::Evaluate;
+pub use graph::{Graph, GraphError, Node, NodeId, Value};
 pub use op::Op;
 pub use tensor::{DType, Shape, Tensor, TensorData, TensorType};

@@ -1,0 +1,80 @@
+//! Text form of a graph: one node a line in topological order, numbered in that order.
+//!
+//! ```text
+//! graph tiny
+//!   %0 = input : f32[1,3,8,8] ; image
+//!   %1 = constant : f32[4,3,1,1] ; weights
+//!   %2 = conv %0, %1 {layout=nchw} -> add(%3) -> relu : f32[1,4,8,8] ; features
+//!   return %2 "features"
+//! ```
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::{Graph, NodeId, Value};
+use crate::op::EpilogueStep;
+use crate::tensor::TensorData;
+
+/// Constants of up to this many elements are printed with their elements.
+const PRINTED_ELEMENTS: usize = 4;
+
+impl fmt::Display for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "graph {}", self.name())?;
+        let order = match self.topological() {
+            Ok(order) => order,
+            Err(error) => return writeln!(f, "  {error}"),
+        };
+        let numbers: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, &id)| (id, i)).collect();
+        let show = |value: Value| match value.port {
+            0 => format!("%{}", numbers[&value.node]),
+            port => format!("%{}.{port}", numbers[&value.node]),
+        };
+        for &id in &order {
+            let node = self.node(id);
+            let inputs = self.inputs(id);
+            let own = inputs.len().saturating_sub(node.epilogue_operands());
+            write!(f, "  %{} = {}", numbers[&id], node.op.name())?;
+            for (i, &value) in inputs[..own].iter().enumerate() {
+                write!(f, "{} {}", if i > 0 { "," } else { "" }, show(value))?;
+            }
+            let attributes: Vec<String> =
+                node.op.attributes().into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+            if !attributes.is_empty() {
+                write!(f, " {{{}}}", attributes.join(", "))?;
+            }
+            if let Some(tensor) = node.op.as_constant()
+                && (1..=PRINTED_ELEMENTS).contains(&tensor.shape().elements())
+            {
+                match tensor.data() {
+                    TensorData::F32(data) => write!(f, " {data:?}")?,
+                    TensorData::I64(data) => write!(f, " {data:?}")?,
+                    TensorData::I32(data) => write!(f, " {data:?}")?,
+                    TensorData::Bool(data) => write!(f, " {data:?}")?,
+                    TensorData::U8(data) => write!(f, " {data:?}")?,
+                }
+            }
+            for step in &node.epilogue {
+                match step {
+                    EpilogueStep::Unary(unary) => write!(f, " -> {unary}")?,
+                    EpilogueStep::Binary { op, operand, swapped } => {
+                        let operand = inputs.get(*operand).map_or_else(|| "?".into(), |&v| show(v));
+                        let order = if *swapped { format!("{operand}, _") } else { operand };
+                        write!(f, " -> {}({order})", op.name())?;
+                    }
+                }
+            }
+            let types: Vec<String> = node.outputs.iter().map(ToString::to_string).collect();
+            write!(f, " : {}", types.join(", "))?;
+            // Names come from the model and may hold anything.
+            match node.name.is_empty() {
+                true => writeln!(f)?,
+                false => writeln!(f, " ; {}", node.name.escape_debug())?,
+            }
+        }
+        for output in self.outputs() {
+            writeln!(f, "  return {} {:?}", show(output.value), output.name)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! Operators of the graph and their typed attributes.
+//!
+//! Frontends translate into this vocabulary; it is smaller than ONNX's, because much of ONNX is the same thing said
+//! twice (Flatten, Squeeze and Unsqueeze are [`Op::Reshape`]; GlobalAveragePool is [`Op::Reduce`]; Split is several
+//! [`Op::Slice`]; a convolution's bias is an addition). Semantics follow the ONNX operator specification unless said
+//! otherwise. Everything that shape inference needs is an attribute, never a tensor input.
+
+mod attributes;
+mod elementwise;
+mod spatial;
+
+pub use elementwise::{Binary, Unary};
+pub use spatial::{
+    Conv, Layout, NearestRounding, Padding, Pool, PoolKind, Resize, ResizeCoordinates, ResizeMode,
+};
+
+use crate::tensor::{DType, Shape, Tensor, TensorType};
+
+/// What a reduction computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReduceKind {
+    /// Arithmetic mean.
+    Mean,
+    /// Sum.
+    Sum,
+    /// Largest element.
+    Max,
+    /// Smallest element.
+    Min,
+}
+
+/// How [`Op::Pad`] fills the new elements.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PadMode {
+    /// A constant.
+    Constant(f32),
+    /// The nearest element of the input.
+    Edge,
+    /// The input mirrored at its first and last element, which are not repeated.
+    Reflect,
+}
+
+/// One dimension of [`Op::Slice`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SliceAxis {
+    /// First element taken.
+    pub start: usize,
+    /// Number of elements taken.
+    pub count: usize,
+    /// Distance between taken elements; may be negative, never zero.
+    pub step: isize,
+}
+
+/// An operator. Inputs are the node's edges in order; the doc of each variant names them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// An input of the network, of this type. No inputs.
+    Input(TensorType),
+    /// A constant. No inputs.
+    Constant(Tensor),
+    /// Convolution. Inputs: image, weights.
+    Conv(Conv),
+    /// Batched matrix product with NumPy's broadcasting of the leading dimensions. Inputs: `[.., m, k]`, `[.., k, n]`.
+    MatMul {
+        /// Whether the last two dimensions of the first operand are exchanged first.
+        transpose_a: bool,
+        /// The same for the second operand.
+        transpose_b: bool,
+    },
+    /// Inference-time batch normalisation over the channel axis. Inputs: x, scale, offset, mean, variance.
+    BatchNorm {
+        /// Added to the variance.
+        epsilon: f32,
+        /// The channel axis.
+        axis: usize,
+    },
+    /// Pooling. Input: image.
+    Pool(Pool),
+    /// Reduction over some axes. Input: tensor.
+    Reduce {
+        /// What is computed.
+        kind: ReduceKind,
+        /// Axes that are reduced: sorted, unique.
+        axes: Vec<usize>,
+        /// Whether reduced axes stay, with size 1.
+        keep_dims: bool,
+    },
+    /// Elementwise function. Input: tensor.
+    Unary(Unary),
+    /// Elementwise function of two broadcast operands.
+    Binary(Binary),
+    /// Softmax over one axis. Input: tensor.
+    Softmax {
+        /// The axis.
+        axis: usize,
+    },
+    /// Permutation of the dimensions: output dimension `i` is input dimension `perm[i]`. Input: tensor.
+    Transpose {
+        /// The permutation.
+        perm: Vec<usize>,
+    },
+    /// The same elements under another shape. Input: tensor.
+    Reshape {
+        /// The new shape; as many elements as the input.
+        shape: Shape,
+    },
+    /// Broadcast to a larger shape (ONNX Expand, with the resulting shape). Input: tensor.
+    Broadcast {
+        /// The resulting shape.
+        shape: Shape,
+    },
+    /// Concatenation. Inputs: one or more tensors that differ in this axis only.
+    Concat {
+        /// The axis.
+        axis: usize,
+    },
+    /// A strided box of the input. Input: tensor.
+    Slice {
+        /// One entry for each dimension.
+        axes: Vec<SliceAxis>,
+    },
+    /// The input with elements added around it. Input: tensor.
+    Pad {
+        /// Elements before and after, for each dimension.
+        amounts: Vec<(usize, usize)>,
+        /// What they are.
+        mode: PadMode,
+    },
+    /// Channel shuffle (ShuffleNet): the axis, seen as `[groups, n]`, becomes `[n, groups]`. Input: tensor.
+    ChannelShuffle {
+        /// Number of groups; divides the axis.
+        groups: usize,
+        /// The axis.
+        axis: usize,
+    },
+    /// Spatial resizing. Input: image.
+    Resize(Resize),
+    /// Conversion of the element type, as C does it. Input: tensor.
+    Cast {
+        /// The new type.
+        to: DType,
+    },
+    /// The input unchanged.
+    Identity,
+}
+
+impl Op {
+    /// Name in text forms and error messages.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Op::Input(_) => "input",
+            Op::Constant(_) => "constant",
+            Op::Conv(_) => "conv",
+            Op::MatMul { .. } => "matmul",
+            Op::BatchNorm { .. } => "batch_norm",
+            Op::Pool(Pool { kind: PoolKind::Max, .. }) => "max_pool",
+            Op::Pool(Pool { kind: PoolKind::Average { .. }, .. }) => "average_pool",
+            Op::Reduce { kind: ReduceKind::Mean, .. } => "reduce_mean",
+            Op::Reduce { kind: ReduceKind::Sum, .. } => "reduce_sum",
+            Op::Reduce { kind: ReduceKind::Max, .. } => "reduce_max",
+            Op::Reduce { kind: ReduceKind::Min, .. } => "reduce_min",
+            Op::Unary(unary) => unary.name(),
+            Op::Binary(binary) => binary.name(),
+            Op::Softmax { .. } => "softmax",
+            Op::Transpose { .. } => "transpose",
+            Op::Reshape { .. } => "reshape",
+            Op::Broadcast { .. } => "broadcast",
+            Op::Concat { .. } => "concat",
+            Op::Slice { .. } => "slice",
+            Op::Pad { .. } => "pad",
+            Op::ChannelShuffle { .. } => "channel_shuffle",
+            Op::Resize(_) => "resize",
+            Op::Cast { .. } => "cast",
+            Op::Identity => "identity",
+        }
+    }
+
+    /// Smallest and largest number of inputs.
+    pub const fn arity(&self) -> (usize, usize) {
+        match self {
+            Op::Input(_) | Op::Constant(_) => (0, 0),
+            Op::Conv(_) | Op::MatMul { .. } | Op::Binary(_) => (2, 2),
+            Op::BatchNorm { .. } => (5, 5),
+            Op::Concat { .. } => (1, usize::MAX),
+            Op::Pool(_)
+            | Op::Reduce { .. }
+            | Op::Unary(_)
+            | Op::Softmax { .. }
+            | Op::Transpose { .. }
+            | Op::Reshape { .. }
+            | Op::Broadcast { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::ChannelShuffle { .. }
+            | Op::Resize(_)
+            | Op::Cast { .. }
+            | Op::Identity => (1, 1),
+        }
+    }
+
+    /// The constant of an [`Op::Constant`].
+    pub fn as_constant(&self) -> Option<&Tensor> {
+        match self {
+            Op::Constant(tensor) => Some(tensor),
+            _ => None,
+        }
+    }
+}
+
+/// One elementwise step that the producing kernel applies to its result before storing it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EpilogueStep {
+    /// A function of the result.
+    Unary(Unary),
+    /// A function of the result and of another input of the node, which broadcasts to the result's shape.
+    Binary {
+        /// The function.
+        op: Binary,
+        /// Which of the node's inputs, counted from 0.
+        operand: usize,
+        /// Whether the other input is the function's first operand.
+        swapped: bool,
+    },
+}
