@@ -1,1 +1,11 @@
-//! End-to-end, differential and conformance tests of avocet
+//! End-to-end, differential and conformance tests of avocet: what the tests under `tests/` of this crate share.
+//!
+//! - [`oracle`]: ONNX Runtime and the trained networks, by Python scripts in an environment that is made on first use;
+//! - [`npy`]: tensors in NumPy's file format, in which those scripts talk;
+//! - [`compare`]: how far two tensors are apart, and a readable account of it;
+//! - [`files`]: folders, commands and the `avocet` program itself.
+
+pub mod compare;
+pub mod files;
+pub mod npy;
+pub mod oracle;

@@ -1,0 +1,73 @@
+use avocet_ir::op::{Binary, ReduceKind, Unary};
+
+use super::*;
+use crate::graph::EvaluateError;
+
+fn ints(op: &Op, inputs: &[&Tensor]) -> Vec<i64> {
+    eval(op, inputs).as_i64().expect("i64 result").to_vec()
+}
+
+#[test]
+fn arithmetic_wraps_and_divides_towards_zero() {
+    let (a, b) = (ti(&[3], &[7, -7, i64::MAX]), ti(&[3], &[2, 2, 3]));
+    let op = Op::Binary;
+    assert_eq!(ints(&op(Binary::Add), &[&a, &b]), [9, -5, i64::MIN + 2]);
+    assert_eq!(ints(&op(Binary::Sub), &[&a, &b]), [5, -9, i64::MAX - 3]);
+    assert_eq!(ints(&op(Binary::Mul), &[&a, &b]), [14, -14, i64::MAX.wrapping_mul(3)]);
+    assert_eq!(ints(&op(Binary::Div), &[&a, &b]), [3, -3, i64::MAX / 3]);
+    assert_eq!(ints(&op(Binary::Min), &[&a, &b]), [2, -7, 3]);
+    assert_eq!(ints(&op(Binary::Max), &[&a, &b]), [7, 2, i64::MAX]);
+    assert_eq!(ints(&op(Binary::Pow), &[&a, &b])[..2], [49, 49]);
+    assert_eq!(ints(&op(Binary::Div), &[&ti(&[], &[i64::MIN]), &ti(&[], &[-1])]), [i64::MIN]);
+    assert_eq!(ints(&Op::Unary(Unary::Neg), &[&a])[..2], [-7, 7]);
+    assert_eq!(ints(&Op::Unary(Unary::Abs), &[&a])[..2], [7, 7]);
+}
+
+#[test]
+fn impossible_arithmetic_is_an_error() {
+    let (one, zero, minus) = (ti(&[], &[1]), ti(&[], &[0]), ti(&[], &[-1]));
+    assert_eq!(evaluate(&Op::Binary(Binary::Div), &[&one, &zero]), Err(EvaluateError::DivisionByZero));
+    assert_eq!(evaluate(&Op::Binary(Binary::Pow), &[&one, &minus]), Err(EvaluateError::Exponent(-1)));
+    let error = evaluate(&Op::Unary(Unary::Exp), &[&one]).expect_err("exp of an integer");
+    assert_eq!(error.to_string(), "exp is not evaluated on elements of type i64");
+}
+
+#[test]
+fn reductions() {
+    let x = ti(&[2, 3], &[1, 2, 4, -1, -2, -4]);
+    let op = |kind| Op::Reduce { kind, axes: vec![1], keep_dims: false };
+    assert_eq!(ints(&op(ReduceKind::Sum), &[&x]), [7, -7]);
+    assert_eq!(ints(&op(ReduceKind::Mean), &[&x]), [2, -2]);
+    assert_eq!(ints(&op(ReduceKind::Max), &[&x]), [4, -1]);
+    assert_eq!(ints(&op(ReduceKind::Min), &[&x]), [1, -4]);
+}
+
+#[test]
+fn casts_go_as_in_c() {
+    let cast = |x: &Tensor, to| eval(&Op::Cast { to }, &[x]).data().clone();
+    let x = t(&[5], &[1.9, -1.9, 0.0, f32::NAN, 1e30]);
+    assert_eq!(cast(&x, DType::I64), TensorData::I64([1, -1, 0, 0, i64::MAX].into()));
+    assert_eq!(cast(&x, DType::I32), TensorData::I32([1, -1, 0, 0, i32::MAX].into()));
+    assert_eq!(cast(&x, DType::U8), TensorData::U8([1, 0, 0, 0, 255].into()));
+    assert_eq!(cast(&x, DType::Bool), TensorData::Bool([true, true, false, true, true].into()));
+    let x = ti(&[3], &[0, 258, 1 << 32]);
+    assert_eq!(cast(&x, DType::F32), TensorData::F32([0.0, 258.0, 4_294_967_296.0].into()));
+    assert_eq!(cast(&x, DType::I32), TensorData::I32([0, 258, 0].into()));
+    assert_eq!(cast(&x, DType::U8), TensorData::U8([0, 2, 0].into()));
+    let x = Tensor::new(shape(&[2]), TensorData::Bool([true, false].into())).expect("test tensor");
+    assert_eq!(cast(&x, DType::F32), TensorData::F32([1.0, 0.0].into()));
+    assert_eq!(cast(&x, DType::Bool), x.data().clone());
+}
+
+/// What exporters write for `x.view(x.size(0), -1)`: shape arithmetic by movement of i64.
+#[test]
+fn movement_of_shapes() {
+    use avocet_ir::op::{PadMode, SliceAxis};
+    let dims = ti(&[4], &[1, 64, 7, 7]);
+    let first = eval(&Op::Slice { axes: vec![SliceAxis { start: 0, count: 1, step: 1 }] }, &[&dims]);
+    assert_eq!(ints(&Op::Concat { axis: 0 }, &[&first, &ti(&[1], &[-1])]), [1, -1]);
+    let op = Op::Pad { amounts: vec![(1, 1)], mode: PadMode::Constant(-2.0) };
+    assert_eq!(ints(&op, &[&dims]), [-2, 1, 64, 7, 7, -2]);
+    assert_eq!(ints(&Op::Broadcast { shape: shape(&[2, 1]) }, &[&first]), [1, 1]);
+    assert_eq!(ints(&Op::Identity, &[&dims]), [1, 64, 7, 7]);
+}

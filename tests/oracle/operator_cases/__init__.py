@@ -1,0 +1,15 @@
+"""The operator cases, by the kind of operator. Each module's `add_cases` adds its cases to a `suite.Suite`."""
+
+from . import blocks, convolution, elementwise, images, matrices, pooling, rearrangement, reduction, special_values
+
+MODULES = [
+    convolution,
+    matrices,
+    pooling,
+    reduction,
+    elementwise,
+    rearrangement,
+    images,
+    blocks,
+    special_values,
+]
