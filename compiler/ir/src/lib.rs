@@ -13,10 +13,10 @@
 pub mod evaluate;
 pub mod graph;
 pub mod infer;
-//K
+pub mod kernel;
 pub mod op;
-//P
-//S
+pub mod program;
+pub mod schedule;
 pub mod tensor;
 
 pub use evaluate::Evaluate;
