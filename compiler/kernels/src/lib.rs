@@ -1,1 +1,15 @@
-//! Lowers scheduled operators to avocet's kernel IR
+//! From scheduled operators to kernels: graph IR and schedules in, a program of kernel IR out.
+//!
+//! [`lower()`] walks the graph and hands each node, as a [`Problem`], to the generator of its family; a generator says
+//! what is to be called on what through an [`Emitter`]. Generators know one node at a time and no target: the number of
+//! lanes and the tile come from the schedule. Weights are packed here, at compile time, in the order of their use.
+//!
+//! A generator is added as one file and one line in [`lower()`]'s table.
+
+mod emitter;
+mod lower;
+mod problem;
+
+pub use emitter::{Emitter, Operand};
+pub use lower::{LowerError, lower};
+pub use problem::Problem;

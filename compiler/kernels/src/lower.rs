@@ -1,0 +1,262 @@
+//! Lowering: a graph and its schedules become a program.
+//!
+//! Each value gets a storage: inputs and outputs of the network are the caller's memory, constants are read-only data,
+//! everything else is a temporary that the memory planner places later. A node scheduled as `Alias` shares the storage
+//! of its input; a result of the network that is an alias of another tensor is written in place where nothing forbids
+//! it, and copied where it does (the network returns one of its inputs, a constant, or one tensor twice).
+
+use std::collections::HashMap;
+
+use thiserror::Error;
+
+use avocet_ir::kernel::{Access, Element, Kernel, KernelBuilder};
+use avocet_ir::op::Op;
+use avocet_ir::program::{Argument, Call, Port, Program, ProgramError, Storage};
+use avocet_ir::schedule::{Schedule, Schedules};
+use avocet_ir::tensor::TensorData;
+use avocet_ir::{Graph, GraphError, NodeId, TensorType, Value};
+
+use crate::emitter::{Emitter, Operand};
+use crate::problem::Problem;
+
+/// Why a graph can't be lowered.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LowerError {
+    /// The graph is broken.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A node has no schedule.
+    #[error("node '{0}' has no schedule")]
+    Unscheduled(String),
+    /// No generator computes this.
+    #[error("node '{name}': no kernel for {what}")]
+    Unsupported {
+        /// Name of the node.
+        name: String,
+        /// The operator with what makes it unsupported.
+        what: String,
+    },
+    /// A generator made something wrong; a defect of avocet.
+    #[error("lowering made an invalid program (please report this): {0}")]
+    Program(#[from] ProgramError),
+}
+
+impl LowerError {
+    /// The error for a problem that a generator does not cover.
+    pub fn unsupported(problem: &Problem, what: impl Into<String>) -> Self {
+        LowerError::Unsupported { name: problem.name.into(), what: what.into() }
+    }
+}
+
+/// Hands the problem to the generator of its family.
+fn generate(problem: &Problem, _emitter: &mut Emitter) -> Result<(), LowerError> {
+    match (problem.op, problem.schedule) {
+        (op, schedule) => {
+            Err(LowerError::unsupported(problem, format!("{} scheduled as {schedule}", op.name())))
+        }
+    }
+}
+
+/// Lowers a graph. The result has no memory plan yet.
+pub fn lower(graph: &Graph, schedules: &Schedules) -> Result<Program, LowerError> {
+    let mut lowering = Lowering::new(graph);
+    lowering.assign_storage(graph, schedules)?;
+    for id in graph.topological()? {
+        lowering.node(graph, id, schedules)?;
+    }
+    lowering.copy_outputs(graph);
+    lowering.program.verify()?;
+    Ok(lowering.program)
+}
+
+struct Lowering {
+    program: Program,
+    storage: HashMap<Value, Storage>,
+    /// Kernels by their code, to call the same code under one name.
+    kernels: HashMap<u64, Vec<usize>>,
+    /// Constants by a hash of their bytes.
+    constants: HashMap<u64, Vec<usize>>,
+}
+
+impl Lowering {
+    fn new(graph: &Graph) -> Self {
+        let port = |name: &str, ty: &TensorType| Port { name: name.into(), ty: ty.clone() };
+        let inputs = graph.input_nodes().iter().map(|&id| graph.node(id));
+        let program = Program {
+            name: graph.name().into(),
+            inputs: inputs.map(|node| port(&node.name, &node.outputs[0])).collect(),
+            outputs: graph.outputs().iter().map(|o| port(&o.name, graph.ty(o.value))).collect(),
+            kernels: Vec::new(),
+            calls: Vec::new(),
+            temporaries: Vec::new(),
+            constants: Vec::new(),
+            plan: None,
+        };
+        Lowering { program, storage: HashMap::new(), kernels: HashMap::new(), constants: HashMap::new() }
+    }
+
+    /// Gives each value its storage, aliases together.
+    fn assign_storage(&mut self, graph: &Graph, schedules: &Schedules) -> Result<(), LowerError> {
+        let order = graph.topological()?;
+        // The value whose storage an alias shares.
+        let mut root: HashMap<Value, Value> = HashMap::new();
+        for &id in &order {
+            let value = Value::from(id);
+            let alias = schedules.0.get(&id) == Some(&Schedule::Alias);
+            let source =
+                if alias { graph.inputs(id).first().and_then(|v| root.get(v)).copied() } else { None };
+            root.insert(value, source.unwrap_or(value));
+        }
+        let mut written: HashMap<Value, Storage> = HashMap::new();
+        for (number, output) in graph.outputs().iter().enumerate() {
+            let Some(&root) = root.get(&output.value) else { continue };
+            if !matches!(graph.node(root.node).op, Op::Input(_) | Op::Constant(_)) {
+                written.entry(root).or_insert(Storage::Output(number));
+            }
+        }
+        for &id in &order {
+            let value = Value::from(id);
+            let origin = root.get(&value).copied().unwrap_or(value);
+            let storage = match (origin == value, &graph.node(id).op) {
+                (false, _) => match self.storage.get(&origin) {
+                    Some(&storage) => storage,
+                    None => continue,
+                },
+                (true, Op::Input(_)) => {
+                    let number = graph.input_nodes().iter().position(|&input| input == id);
+                    Storage::Input(number.unwrap_or(usize::MAX))
+                }
+                // Constants are added when something reads them as they are: most are packed by their users.
+                (true, Op::Constant(_)) => continue,
+                (true, _) => match written.get(&value) {
+                    Some(&output) => output,
+                    None => self.temporary(graph.ty(value).bytes()),
+                },
+            };
+            self.storage.insert(value, storage);
+        }
+        Ok(())
+    }
+
+    fn temporary(&mut self, bytes: usize) -> Storage {
+        self.program.temporaries.push(bytes);
+        Storage::Temporary(self.program.temporaries.len() - 1)
+    }
+
+    fn node(&mut self, graph: &Graph, id: NodeId, schedules: &Schedules) -> Result<(), LowerError> {
+        let node = graph.node(id);
+        if matches!(node.op, Op::Input(_) | Op::Constant(_)) {
+            return Ok(());
+        }
+        let schedule = *schedules.0.get(&id).ok_or_else(|| LowerError::Unscheduled(node.name.clone()))?;
+        if schedule == Schedule::Alias || node.outputs[0].shape.elements() == 0 {
+            return Ok(());
+        }
+        let problem = Problem::new(graph, id, schedule);
+        let mut emitter = Emitter::default();
+        generate(&problem, &mut emitter)?;
+        let inputs = graph.inputs(id);
+        let constants: Vec<Storage> = emitter.constants.into_iter().map(|c| self.constant(c)).collect();
+        let scratch: Vec<Storage> = emitter.scratch.into_iter().map(|bytes| self.temporary(bytes)).collect();
+        for call in emitter.calls {
+            let mut arguments = Vec::with_capacity(call.arguments.len());
+            for (operand, offset) in call.arguments {
+                let storage = match operand {
+                    Operand::Input(i) => self.value(graph, inputs[i]),
+                    Operand::Output => self.value(graph, id.into()),
+                    Operand::Constant(i) => constants[i],
+                    Operand::Scratch(i) => scratch[i],
+                };
+                arguments.push(Argument { storage, offset });
+            }
+            let kernel = self.kernel(call.kernel);
+            self.program.calls.push(Call {
+                kernel,
+                arguments,
+                in_place: call.in_place,
+                node: node.name.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Storage of a value; a constant that is read as it is becomes one of the program's.
+    fn value(&mut self, graph: &Graph, value: Value) -> Storage {
+        if let Some(&storage) = self.storage.get(&value) {
+            return storage;
+        }
+        let storage = match graph.as_constant(value) {
+            Some(tensor) => self.constant(tensor.data().clone()),
+            // An alias of a constant.
+            None => match graph.inputs(value.node).first() {
+                Some(&source) => self.value(graph, source),
+                None => self.temporary(graph.ty(value).bytes()),
+            },
+        };
+        self.storage.insert(value, storage);
+        storage
+    }
+
+    fn constant(&mut self, data: TensorData) -> Storage {
+        let candidates = self.constants.entry(hash(&data.to_le_bytes())).or_default();
+        // Compared by bits, so that NaN equals itself and 0.0 differs from -0.0.
+        let same = |&i: &usize| self.program.constants[i].to_le_bytes() == data.to_le_bytes();
+        if let Some(number) = candidates.iter().copied().find(|i| same(i)) {
+            return Storage::Constant(number);
+        }
+        self.program.constants.push(data);
+        candidates.push(self.program.constants.len() - 1);
+        Storage::Constant(self.program.constants.len() - 1)
+    }
+
+    /// Number of a kernel, the same for the same code; names of different kernels are made different.
+    fn kernel(&mut self, mut kernel: Kernel) -> usize {
+        let candidates = self.kernels.entry(hash(&kernel.code())).or_default();
+        let same = |&&i: &&usize| self.program.kernels[i].code() == kernel.code();
+        if let Some(&number) = candidates.iter().find(same) {
+            return number;
+        }
+        let number = self.program.kernels.len();
+        kernel.name = format!("{}_{number}", kernel.name);
+        self.program.kernels.push(kernel);
+        candidates.push(number);
+        number
+    }
+
+    /// Copies results that are not written where they belong.
+    fn copy_outputs(&mut self, graph: &Graph) {
+        for (number, output) in graph.outputs().iter().enumerate() {
+            let source = self.value(graph, output.value);
+            let ty = graph.ty(output.value);
+            if source == Storage::Output(number) || ty.shape.elements() == 0 {
+                continue;
+            }
+            let kernel = self.kernel(copy(ty));
+            let arguments = vec![source.into(), Storage::Output(number).into()];
+            let call = Call { kernel, arguments, in_place: Vec::new(), node: output.name.clone() };
+            self.program.calls.push(call);
+        }
+    }
+}
+
+/// A plain copy of a tensor.
+fn copy(ty: &TensorType) -> Kernel {
+    let (element, length) = (Element::from(ty.dtype), ty.shape.elements());
+    let mut b = KernelBuilder::new("copy");
+    let x = b.buffer("x", element, length, Access::Read);
+    let y = b.buffer("y", element, length, Access::Write);
+    // 16 bytes at a time: narrower than the target's vectors perhaps, but a copy is rare.
+    b.blocks(length, 16 / element.bytes(), |b, index, valid| {
+        let value = b.load_partial(16 / element.bytes(), valid, x, index.clone());
+        b.store_partial(y, index, value, valid);
+    });
+    b.finish()
+}
+
+/// A hash that is the same in each run: the default hasher with its fixed keys.
+fn hash(value: &impl std::hash::Hash) -> u64 {
+    use std::hash::{DefaultHasher, Hasher};
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
