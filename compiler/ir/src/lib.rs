@@ -10,6 +10,7 @@
 //! [`schedule`] is the plain data that ties the first level to the second. Nothing here knows a frontend, a pass, a
 //! kernel generator or a target.
 
+pub mod backend;
 pub mod evaluate;
 pub mod graph;
 pub mod infer;

@@ -5,5 +5,6 @@
 //! its definition and knows nothing of kernels; `kernel` executes kernel IR step by step and checks every access.
 
 pub mod graph;
+pub mod kernel;
 
 pub use graph::{EvaluateError, Reference, RunError, run};

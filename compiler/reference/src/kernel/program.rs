@@ -1,0 +1,82 @@
+//! Runs whole programs: the memory plan is taken at its word, so a wrong one shows.
+
+use std::collections::HashSet;
+
+use avocet_ir::kernel::Access;
+use avocet_ir::program::{Argument, Program, Storage};
+use avocet_ir::tensor::{DType, TensorData};
+use avocet_ir::{Tensor, TensorType};
+
+use super::{KernelRunError, Memory, run_kernel};
+
+/// Runs a program. With a plan, temporaries are in one arena at their offsets; without, each has its own memory.
+///
+/// A call that writes a temporary for the first time makes its memory count as unwritten first, unless the call may work
+/// in place, so reading what another temporary left there is an error.
+pub fn run_program(program: &Program, inputs: &[Tensor]) -> Result<Vec<Tensor>, KernelRunError> {
+    program.verify()?;
+    if inputs.len() != program.inputs.len() {
+        let problem = format!("{} inputs for {}", inputs.len(), program.inputs.len());
+        return Err(KernelRunError::Input { number: inputs.len(), problem });
+    }
+    for (number, (input, port)) in inputs.iter().zip(&program.inputs).enumerate() {
+        if input.ty() != port.ty {
+            let problem = format!("it is {}, not {}", input.ty(), port.ty);
+            return Err(KernelRunError::Input { number, problem });
+        }
+    }
+    let mut memories: Vec<Memory> = inputs.iter().map(|t| Memory::filled(t.data().to_le_bytes())).collect();
+    let outputs = memories.len();
+    memories.extend(program.outputs.iter().map(|p| Memory::new(p.ty.bytes())));
+    let constants = memories.len();
+    memories.extend(program.constants.iter().map(|c| Memory::filled(c.to_le_bytes())));
+    let temporaries = memories.len();
+    match &program.plan {
+        Some(plan) => memories.push(Memory::new(plan.bytes)),
+        None => memories.extend(program.temporaries.iter().map(|&bytes| Memory::new(bytes))),
+    }
+    let place = |argument: &Argument| match (argument.storage, &program.plan) {
+        (Storage::Input(i), _) => (i, argument.offset),
+        (Storage::Output(i), _) => (outputs + i, argument.offset),
+        (Storage::Constant(i), _) => (constants + i, argument.offset),
+        (Storage::Temporary(i), Some(plan)) => (temporaries, plan.offsets[i] + argument.offset),
+        (Storage::Temporary(i), None) => (temporaries + i, argument.offset),
+    };
+    let mut begun = HashSet::new();
+    for call in &program.calls {
+        let kernel = &program.kernels[call.kernel];
+        for (number, (argument, buffer)) in call.arguments.iter().zip(&kernel.buffers).enumerate() {
+            let Storage::Temporary(temporary) = argument.storage else { continue };
+            let in_place = call.in_place.iter().any(|&(_, write)| write == number);
+            if buffer.access == Access::Write && begun.insert(temporary) && !in_place {
+                let (memory, start) = place(&Argument { offset: 0, ..*argument });
+                memories[memory].poison(start, program.temporaries[temporary]);
+            }
+        }
+        let buffers: Vec<(usize, usize)> = call.arguments.iter().map(place).collect();
+        run_kernel(kernel, &mut memories, &buffers)?;
+    }
+    let results = program.outputs.iter().zip(&memories[outputs..]);
+    results.map(|(port, memory)| tensor(&port.ty, memory)).collect()
+}
+
+fn tensor(ty: &TensorType, memory: &Memory) -> Result<Tensor, KernelRunError> {
+    let bytes = memory.bytes();
+    let words = || bytes.chunks_exact(4).map(|c| [c[0], c[1], c[2], c[3]]);
+    let data = match ty.dtype {
+        DType::F32 => TensorData::F32(words().map(f32::from_le_bytes).collect()),
+        DType::I32 => TensorData::I32(words().map(i32::from_le_bytes).collect()),
+        DType::I64 => {
+            let words = bytes.chunks_exact(8);
+            let words = words.map(|c| [c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]);
+            TensorData::I64(words.map(i64::from_le_bytes).collect())
+        }
+        DType::Bool => TensorData::Bool(bytes.iter().map(|&b| b != 0).collect()),
+        DType::U8 => TensorData::U8(bytes.into()),
+    };
+    let broken = |problem: String| KernelRunError::Kernel { kernel: "output".into(), problem };
+    if !memory.is_written() {
+        return Err(broken("parts of an output were never written".into()));
+    }
+    Tensor::new(ty.shape.clone(), data).map_err(|e| broken(e.to_string()))
+}
