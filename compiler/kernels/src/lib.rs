@@ -6,9 +6,25 @@
 //!
 //! A generator is added as one file and one line in [`lower()`]'s table.
 
+mod depthwise;
+mod direct;
+mod elementwise;
 mod emitter;
+mod epilogue;
+mod gemm;
 mod lower;
+mod math;
+mod microkernel;
+mod movement;
+mod pack;
+mod pool;
 mod problem;
+mod reduce;
+mod sliding;
+#[cfg(test)]
+mod tests;
+mod view;
+mod window;
 
 pub use emitter::{Emitter, Operand};
 pub use lower::{LowerError, lower};

@@ -18,6 +18,7 @@ use avocet_ir::{Graph, GraphError, NodeId, TensorType, Value};
 
 use crate::emitter::{Emitter, Operand};
 use crate::problem::Problem;
+use crate::{depthwise, direct, elementwise, gemm, movement, pool, reduce};
 
 /// Why a graph can't be lowered.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -48,9 +49,35 @@ impl LowerError {
     }
 }
 
-/// Hands the problem to the generator of its family.
-fn generate(problem: &Problem, _emitter: &mut Emitter) -> Result<(), LowerError> {
+/// Hands the problem to the generator of its family: the list of all there are.
+fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), LowerError> {
     match (problem.op, problem.schedule) {
+        (Op::Conv(_), Schedule::Gemm(tile)) => gemm::pointwise(problem, tile, emitter),
+        (Op::Conv(_), Schedule::Direct(tile) | Schedule::Grouped(tile)) => {
+            direct::generate(problem, tile, emitter)
+        }
+        (Op::Conv(_), Schedule::Depthwise(tile)) => depthwise::generate(problem, tile, emitter),
+        (Op::MatMul { .. }, Schedule::Gemm(tile)) => gemm::matmul(problem, tile, emitter),
+        (Op::Unary(_) | Op::Binary(_), Schedule::Vector { lanes }) => {
+            elementwise::generate(problem, lanes, emitter)
+        }
+        (Op::Identity, Schedule::Vector { lanes }) if !problem.epilogue.is_empty() => {
+            elementwise::generate(problem, lanes, emitter)
+        }
+        (Op::Pool(_), Schedule::Vector { lanes }) => pool::generate(problem, lanes, emitter),
+        (Op::Reduce { .. }, Schedule::Vector { lanes }) => reduce::generate(problem, lanes, emitter),
+        (Op::Softmax { .. }, Schedule::Vector { lanes }) => reduce::softmax(problem, lanes, emitter),
+        (
+            Op::Transpose { .. }
+            | Op::Reshape { .. }
+            | Op::Broadcast { .. }
+            | Op::Concat { .. }
+            | Op::Slice { .. }
+            | Op::Pad { .. }
+            | Op::ChannelShuffle { .. }
+            | Op::Identity,
+            Schedule::Vector { lanes },
+        ) => movement::generate(problem, lanes, emitter),
         (op, schedule) => {
             Err(LowerError::unsupported(problem, format!("{} scheduled as {schedule}", op.name())))
         }

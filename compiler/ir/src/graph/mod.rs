@@ -173,6 +173,21 @@ impl Graph {
         self.outputs.push(Output { name: name.into(), value });
     }
 
+    /// Makes another value of the same type the network's result of this number.
+    pub fn set_output(&mut self, index: usize, value: Value) -> Result<(), GraphError> {
+        let Some(output) = self.outputs.get(index) else {
+            return Err(GraphError::Dangling(format!("result {index}")));
+        };
+        let (old, new) =
+            (self.checked_type(output.value, &output.name)?, self.checked_type(value, &output.name)?);
+        if old != new {
+            let problem = format!("result '{}' is {old} and can't become {new}", output.name);
+            return Err(GraphError::Broken { name: self.nodes[value.node].name.clone(), problem });
+        }
+        self.outputs[index].value = value;
+        Ok(())
+    }
+
     /// The network's results, in order.
     pub fn outputs(&self) -> &[Output] {
         &self.outputs

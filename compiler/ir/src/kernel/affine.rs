@@ -31,6 +31,17 @@ impl Affine {
         self.terms.iter().fold(self.constant, |sum, &(v, c)| sum.saturating_add(c.saturating_mul(value(v))))
     }
 
+    /// The index times a factor that may be negative.
+    pub fn scaled(&self, factor: i64) -> Affine {
+        if factor == 0 {
+            return Affine::default();
+        }
+        Affine {
+            constant: self.constant.saturating_mul(factor),
+            terms: self.terms.iter().map(|&(v, c)| (v, c.saturating_mul(factor))).collect(),
+        }
+    }
+
     /// Smallest and largest value when each variable runs from 0 to its count less one.
     pub fn range(&self, count: impl Fn(Variable) -> usize) -> (i64, i64) {
         let (mut low, mut high) = (self.constant, self.constant);
@@ -99,21 +110,14 @@ impl Sub<usize> for Affine {
 impl Mul<usize> for Affine {
     type Output = Affine;
     fn mul(self, factor: usize) -> Affine {
-        let factor = i64::try_from(factor).unwrap_or(i64::MAX);
-        if factor == 0 {
-            return Affine::default();
-        }
-        Affine {
-            constant: self.constant.saturating_mul(factor),
-            terms: self.terms.into_iter().map(|(v, c)| (v, c.saturating_mul(factor))).collect(),
-        }
+        self.scaled(i64::try_from(factor).unwrap_or(i64::MAX))
     }
 }
 
 impl Mul<usize> for &Affine {
     type Output = Affine;
     fn mul(self, factor: usize) -> Affine {
-        self.clone() * factor
+        self.scaled(i64::try_from(factor).unwrap_or(i64::MAX))
     }
 }
 

@@ -188,7 +188,7 @@ pub enum BinaryOp {
     And,
     /// Bitwise or of integers.
     Or,
-    /// Shift left of integers; amounts from 0 to the width less one.
+    /// Shift left of integers by the amount in lane 0 of the second operand: from 0 to the width less one.
     ShiftLeft,
     /// Arithmetic shift right of integers; amounts as for `ShiftLeft`.
     ShiftRight,

@@ -1,0 +1,202 @@
+//! Direct convolution, dense or in groups: any window, stride, dilation and padding.
+//!
+//! The image is copied into a frame of zeros when there is padding, so that all positions are alike. The result is
+//! computed in blocks of output columns by vectors of output channels; the weights are packed in panels of the block's
+//! width, each in the order (row of the window, column, input channel). Groups follow one another.
+
+use avocet_ir::TensorType;
+use avocet_ir::kernel::{Access, Affine, Element, KernelBuilder};
+use avocet_ir::op::{Conv, Layout, Op, Padding};
+use avocet_ir::schedule::Tile;
+use avocet_ir::tensor::TensorData;
+
+use crate::emitter::{Emitter, Operand};
+use crate::epilogue::{self, Epilogue};
+use crate::lower::LowerError;
+use crate::microkernel::{self, Block, Step};
+use crate::movement;
+use crate::pack;
+use crate::problem::Problem;
+
+/// Sizes of a convolution in channels-last layout.
+struct Sizes {
+    batch: usize,
+    /// Padded height and width of the image.
+    image: [usize; 2],
+    /// Input channels.
+    inputs: usize,
+    /// Height and width of the result.
+    result: [usize; 2],
+    /// Output channels.
+    outputs: usize,
+    window: [usize; 2],
+}
+
+/// A convolution.
+pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> Result<(), LowerError> {
+    let (Op::Conv(conv), [image, weight_type, ..]) = (problem.op, &problem.inputs[..]) else {
+        return Err(LowerError::unsupported(problem, format!("{} as a convolution", problem.op.name())));
+    };
+    let Some(weights) = problem.constants[1].and_then(|t| t.as_f32()) else {
+        return Err(LowerError::unsupported(problem, "convolution with computed weights"));
+    };
+    if conv.layout != Layout::Nhwc {
+        return Err(LowerError::unsupported(problem, "convolution of channels-first images"));
+    }
+    let Padding { top, left, bottom, right } = conv.padding;
+    let sizes = Sizes {
+        batch: image.shape[0],
+        image: [image.shape[1] + top + bottom, image.shape[2] + left + right],
+        inputs: image.shape[3],
+        result: [problem.output.shape[1], problem.output.shape[2]],
+        outputs: problem.output.shape[3],
+        window: [weight_type.shape[2], weight_type.shape[3]],
+    };
+    let packed = pack(&sizes, conv, weights, tile);
+    let packed_length = packed.len();
+    let packed = emitter.constant(packed);
+    let source = if conv.padding.is_none() {
+        Operand::Input(0)
+    } else {
+        pad(image, conv.padding, tile.lanes, emitter)
+    };
+
+    let mut b = KernelBuilder::new(if conv.groups == 1 { "conv" } else { "grouped_conv" });
+    let elements = sizes.batch * sizes.image[0] * sizes.image[1] * sizes.inputs;
+    let x = b.buffer("x", Element::F32, elements, Access::Read);
+    let w = b.buffer("w", Element::F32, packed_length, Access::Read);
+    let y = b.buffer("y", Element::F32, problem.output.shape.elements(), Access::Write);
+    let mut operands = vec![source, packed, Operand::Output];
+    let epilogue = Epilogue::new(problem, &[1, 1, 1, 1], &mut b, &mut operands)?;
+
+    let reduction = reduction(&sizes, conv);
+    let per_group = sizes.outputs / conv.groups;
+    let taps = sizes.window[0] * sizes.window[1] * sizes.inputs / conv.groups;
+    let group_weights = per_group.next_multiple_of(tile.lanes) * taps;
+    let [row_step, column_step] =
+        [conv.strides[0] * sizes.image[1] * sizes.inputs, conv.strides[1] * sizes.inputs];
+    b.repeat(conv.groups, |b, group| {
+        b.blocks(per_group, tile.width(), |b, channel, channels| {
+            let vectors = channels.div_ceil(tile.lanes);
+            let last = channels - (vectors - 1) * tile.lanes;
+            b.repeat(sizes.batch, |b, n| {
+                b.repeat(sizes.result[0], |b, row| {
+                    b.blocks(sizes.result[1], tile.rows, |b, column, columns| {
+                        let start = &n * (sizes.image[0] * sizes.image[1] * sizes.inputs)
+                            + &row * row_step
+                            + &column * column_step
+                            + &group * (sizes.inputs / conv.groups);
+                        let block = Block {
+                            image: (x, start),
+                            row_stride: column_step,
+                            weights: (w, &group * group_weights + &channel * taps),
+                            rows: columns,
+                            vectors,
+                            lanes: tile.lanes,
+                            last_valid: tile.lanes,
+                        };
+                        // A panel's row in the weights is as wide as the panel.
+                        let steps: Vec<Step> = reduction
+                            .iter()
+                            .map(|s| Step { weights: s.weights * vectors * tile.lanes, ..*s })
+                            .collect();
+                        let sums = microkernel::accumulate(b, &block, &steps);
+                        for (i, &sum) in sums.iter().enumerate() {
+                            let (r, v) = (i / vectors, i % vectors);
+                            let valid = if v + 1 == vectors { last } else { tile.lanes };
+                            let channel = &group * per_group + channel.clone() + v * tile.lanes;
+                            let at = [n.clone(), row.clone(), &column + r, channel];
+                            let index = position(&sizes, &at);
+                            let value = epilogue.apply(b, sum, &at, valid);
+                            b.store_partial(y, index, value, valid);
+                        }
+                    });
+                });
+            });
+        });
+    });
+    let in_place = epilogue.in_place(2);
+    epilogue::call(emitter, b.finish(), operands, in_place);
+    Ok(())
+}
+
+/// Index of an element of the result.
+fn position(sizes: &Sizes, [n, row, column, channel]: &[Affine; 4]) -> Affine {
+    let [height, width] = sizes.result;
+    n * (height * width * sizes.outputs)
+        + row * (width * sizes.outputs)
+        + column * sizes.outputs
+        + channel.clone()
+}
+
+/// The loops over the window and the input channels; steps in the weights are in rows of a panel.
+fn reduction(sizes: &Sizes, conv: &Conv) -> Vec<Step> {
+    let per_group = sizes.inputs / conv.groups;
+    let [height, width] = sizes.window;
+    let row = conv.dilations[0] * sizes.image[1] * sizes.inputs;
+    let mut steps = vec![Step { count: height, image: row, weights: width * per_group }];
+    if conv.groups == 1 && (conv.dilations[1] == 1 || width == 1) {
+        // Neighbouring pixels with all their channels are one run.
+        steps.push(Step { count: width * per_group, image: 1, weights: 1 });
+    } else {
+        steps.push(Step { count: width, image: conv.dilations[1] * sizes.inputs, weights: per_group });
+        steps.push(Step { count: per_group, image: 1, weights: 1 });
+    }
+    steps
+}
+
+/// Panels of each group, one group after the other.
+fn pack(sizes: &Sizes, conv: &Conv, weights: &[f32], tile: Tile) -> TensorData {
+    let (inputs, outputs) = (sizes.inputs / conv.groups, sizes.outputs / conv.groups);
+    let taps = sizes.window[0] * sizes.window[1];
+    let mut packed = Vec::new();
+    for group in 0..conv.groups {
+        // Position k of the reduction is (tap, input channel); the model's weights are [out, in, tap].
+        let weight = |channel: usize, k: usize| {
+            weights[((group * outputs + channel) * inputs + k % inputs) * taps + k / inputs]
+        };
+        if let TensorData::F32(panels) =
+            pack::panels(outputs, taps * inputs, tile.width(), tile.lanes, weight)
+        {
+            packed.extend_from_slice(&panels);
+        }
+    }
+    TensorData::F32(packed.into())
+}
+
+/// Copies the image into a frame of zeros.
+fn pad(image: &TensorType, padding: Padding, lanes: usize, emitter: &mut Emitter) -> Operand {
+    let [batch, height, width, channels] = [0, 1, 2, 3].map(|i| image.shape[i]);
+    let [rows, columns] = [height + padding.top + padding.bottom, width + padding.left + padding.right];
+    let elements = batch * rows * columns * channels;
+    let scratch = emitter.scratch(elements * 4);
+    let (line, plane) = (columns * channels, rows * columns * channels);
+    let mut b = KernelBuilder::new("pad");
+    let x = b.buffer("x", Element::F32, image.shape.elements(), Access::Read);
+    let y = b.buffer("y", Element::F32, elements, Access::Write);
+    b.repeat(batch, |b, n| {
+        let zeros = |b: &mut KernelBuilder, start: Affine, count: usize| {
+            b.blocks(count, lanes, |b, index, valid| {
+                let zero = b.f32(lanes, 0.0);
+                b.store_partial(y, &start + index, zero, valid);
+            });
+        };
+        zeros(b, &n * plane, padding.top * line + padding.left * channels);
+        b.repeat(height, |b, row| {
+            let start = &n * plane + (&row * line) + (padding.top * line + padding.left * channels);
+            let source = &n * (height * width * channels) + &row * (width * channels);
+            movement::run(b, (x, source), (y, start.clone()), width * channels, lanes);
+            zeros(b, start + width * channels, padding.right * channels);
+        });
+        if padding.left > 0 {
+            // The left edge of the first row was written with the rows above it.
+            b.repeat(height.saturating_sub(1), |b, row| {
+                let start = &n * plane + &row * line + (padding.top + 1) * line;
+                zeros(b, start, padding.left * channels);
+            });
+        }
+        zeros(b, &n * plane + (padding.top + height) * line, padding.bottom * line);
+    });
+    emitter.call(b.finish(), &[Operand::Input(0), scratch]);
+    scratch
+}

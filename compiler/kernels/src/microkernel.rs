@@ -1,0 +1,104 @@
+//! The microkernel: a block of positions by vectors of output channels, accumulated in registers.
+//!
+//! Pointwise convolution, direct convolution and matrix products differ only in how the reduction walks through the
+//! image and the weights, so that walk is data ([`Reduction`]): loops from the outermost in, each with its step in both.
+
+use avocet_ir::kernel::{Affine, BufferId, KernelBuilder, ValueId};
+
+/// One loop of a reduction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// Iterations.
+    pub(crate) count: usize,
+    /// Elements to advance in the image.
+    pub(crate) image: usize,
+    /// Elements to advance in the weights.
+    pub(crate) weights: usize,
+}
+
+/// The loops of a reduction, outermost first.
+pub(crate) type Reduction = [Step];
+
+/// Iterations of the innermost reduction loop that are written out, where they divide its count.
+const UNROLL: usize = 4;
+
+/// A block to be computed.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    /// The image and the element where the block's first position starts.
+    pub(crate) image: (BufferId, Affine),
+    /// Elements between positions in the image.
+    pub(crate) row_stride: usize,
+    /// The weights and the element where the block's first channel starts.
+    pub(crate) weights: (BufferId, Affine),
+    /// Positions.
+    pub(crate) rows: usize,
+    /// Channels of the last vector that exist in the weights; the others are zero.
+    pub(crate) vectors: usize,
+    /// Elements of a vector.
+    pub(crate) lanes: usize,
+    /// Elements of the last vector that may be loaded.
+    pub(crate) last_valid: usize,
+}
+
+/// Computes a block; the sums are in row-major order, `vectors` for each row.
+pub(crate) fn accumulate(b: &mut KernelBuilder, block: &Block, reduction: &Reduction) -> Vec<ValueId> {
+    let zero = b.f32(block.lanes, 0.0);
+    let zeros = vec![zero; block.rows * block.vectors];
+    level(b, block, reduction, block.image.1.clone(), block.weights.1.clone(), zeros)
+}
+
+fn level(
+    b: &mut KernelBuilder,
+    block: &Block,
+    reduction: &Reduction,
+    image: Affine,
+    weights: Affine,
+    sums: Vec<ValueId>,
+) -> Vec<ValueId> {
+    match reduction {
+        [] => step(b, block, &image, &weights, &sums),
+        [last] => {
+            let unroll = if last.count.is_multiple_of(UNROLL) { UNROLL } else { 1 };
+            b.repeat_carrying(last.count / unroll, &sums, |b, index, sums| {
+                let mut sums = sums.to_vec();
+                for i in 0..unroll {
+                    let image = &image + &index * (last.image * unroll) + i * last.image;
+                    let weights = &weights + &index * (last.weights * unroll) + i * last.weights;
+                    sums = step(b, block, &image, &weights, &sums);
+                }
+                sums
+            })
+        }
+        [outer, inner @ ..] => b.repeat_carrying(outer.count, &sums, |b, index, sums| {
+            let image = &image + &index * outer.image;
+            let weights = &weights + &index * outer.weights;
+            level(b, block, inner, image, weights, sums.to_vec())
+        }),
+    }
+}
+
+/// One element of the reduction: an outer product of the block's positions and channels.
+fn step(
+    b: &mut KernelBuilder,
+    block: &Block,
+    image: &Affine,
+    weights: &Affine,
+    sums: &[ValueId],
+) -> Vec<ValueId> {
+    let lanes = block.lanes;
+    let channels: Vec<ValueId> = (0..block.vectors)
+        .map(|v| {
+            let valid = if v + 1 == block.vectors { block.last_valid } else { lanes };
+            b.load_partial(lanes, valid, block.weights.0, weights + v * lanes)
+        })
+        .collect();
+    let mut next = Vec::with_capacity(sums.len());
+    for row in 0..block.rows {
+        let pixel = b.load_broadcast(lanes, block.image.0, image + row * block.row_stride);
+        for (v, &channel) in channels.iter().enumerate() {
+            next.push(b.mul_add(pixel, channel, sums[row * block.vectors + v]));
+        }
+    }
+    next
+}

@@ -1,0 +1,269 @@
+//! Data movement: transposition, slices, concatenation, padding, channel shuffle, broadcasting and plain copies.
+//!
+//! All of it is copying boxes: a box has extents, and a start and strides in the source and in the result. Boxes whose
+//! innermost stride is one in both are copied in vectors.
+
+use avocet_ir::kernel::{Access, Affine, BufferId, Element, Kernel, KernelBuilder};
+use avocet_ir::op::{Op, PadMode};
+use avocet_ir::program::ALIGNMENT;
+use avocet_ir::{Shape, TensorType};
+
+use crate::emitter::{Emitter, Operand};
+use crate::lower::LowerError;
+use crate::problem::Problem;
+use crate::view;
+
+/// A box to be copied. Steps in the source may be negative.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Region {
+    /// Extents, outermost first.
+    pub(crate) extents: Vec<usize>,
+    /// First element and strides in the source.
+    pub(crate) from: (i64, Vec<i64>),
+    /// First element and strides in the result.
+    pub(crate) to: (i64, Vec<i64>),
+}
+
+impl Region {
+    /// Drops dimensions of one element and joins those that are contiguous in source and result.
+    fn simplified(&self) -> Self {
+        let mut out = Region { extents: vec![], from: (self.from.0, vec![]), to: (self.to.0, vec![]) };
+        for (i, &extent) in self.extents.iter().enumerate() {
+            let (from, to) = (self.from.1[i], self.to.1[i]);
+            if extent == 1 {
+                continue;
+            }
+            let joins = out.extents.last().is_some_and(|_| {
+                let last = out.extents.len() - 1;
+                out.from.1[last] == from * extent as i64 && out.to.1[last] == to * extent as i64
+            });
+            if joins {
+                let last = out.extents.len() - 1;
+                out.extents[last] *= extent;
+                (out.from.1[last], out.to.1[last]) = (from, to);
+            } else {
+                out.extents.push(extent);
+                out.from.1.push(from);
+                out.to.1.push(to);
+            }
+        }
+        out
+    }
+}
+
+/// Copies a contiguous run.
+pub(crate) fn run(
+    b: &mut KernelBuilder,
+    from: (BufferId, Affine),
+    to: (BufferId, Affine),
+    count: usize,
+    lanes: usize,
+) {
+    b.blocks(count, lanes, |b, index, valid| {
+        let value = b.load_partial(lanes, valid, from.0, &from.1 + index.clone());
+        b.store_partial(to.0, &to.1 + index, value, valid);
+    });
+}
+
+/// A kernel that copies boxes from `x` of `from` elements to `y` of `to` elements.
+pub(crate) fn copy_box(
+    name: &str,
+    element: Element,
+    from: usize,
+    to: usize,
+    boxes: &[Region],
+    lanes: usize,
+) -> Kernel {
+    let mut b = KernelBuilder::new(name);
+    let x = b.buffer("x", element, from, Access::Read);
+    let y = b.buffer("y", element, to, Access::Write);
+    for copied in boxes {
+        emit(&mut b, x, y, copied, lanes);
+    }
+    b.finish()
+}
+
+fn emit(b: &mut KernelBuilder, x: BufferId, y: BufferId, copied: &Region, lanes: usize) {
+    if copied.extents.contains(&0) {
+        return;
+    }
+    let mut copied = copied.simplified();
+    if copied.extents.is_empty() {
+        copied = Region { extents: vec![1], from: (copied.from.0, vec![1]), to: (copied.to.0, vec![1]) };
+    }
+    let last = copied.extents.len() - 1;
+    let (inner, outer) = (copied.extents[last], &copied.extents[..last]);
+    let (from, to) = (copied.from.1[last], copied.to.1[last]);
+    view::nest(b, outer, |b, coordinates| {
+        let at = |(start, strides): &(i64, Vec<i64>)| {
+            let start = Affine::from(*start);
+            coordinates.iter().zip(strides).fold(start, |sum, (c, &stride)| sum + c.scaled(stride))
+        };
+        let (source, target) = (at(&copied.from), at(&copied.to));
+        match (from, to) {
+            (1, 1) => run(b, (x, source), (y, target), inner, lanes),
+            (0, 1) => b.blocks(inner, lanes, |b, index, valid| {
+                let value = b.load_broadcast(lanes, x, source.clone());
+                b.store_partial(y, &target + index, value, valid);
+            }),
+            _ => b.repeat(inner, |b, index| {
+                let value = b.load(1, x, &source + index.scaled(from));
+                b.store(y, &target + index.scaled(to), value);
+            }),
+        }
+    });
+}
+
+fn signed(strides: &[usize]) -> Vec<i64> {
+    strides.iter().map(|&s| s as i64).collect()
+}
+
+/// Any operator of this family.
+pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -> Result<(), LowerError> {
+    if !problem.epilogue.is_empty() {
+        return Err(LowerError::unsupported(problem, format!("{} with an epilogue", problem.op.name())));
+    }
+    let element = Element::from(problem.output.dtype);
+    // The same number of bytes for all element types.
+    let lanes = (lanes * 4 / element.bytes()).clamp(1, ALIGNMENT / element.bytes());
+    let (input, output) = (&problem.inputs[0], problem.output);
+    let (elements, to) = (output.shape.elements(), (0, signed(&output.shape.strides())));
+    let strides = signed(&input.shape.strides());
+    let whole = |extents: Vec<usize>, from: (i64, Vec<i64>)| Region { extents, from, to: to.clone() };
+    let boxes = match problem.op {
+        Op::Transpose { perm } => {
+            vec![whole(output.dims().to_vec(), (0, perm.iter().map(|&p| strides[p]).collect()))]
+        }
+        Op::Identity | Op::Reshape { .. } => {
+            vec![Region { extents: vec![elements], from: (0, vec![1]), to: (0, vec![1]) }]
+        }
+        Op::Broadcast { .. } => {
+            vec![whole(output.dims().to_vec(), (0, broadcast(&input.shape, &output.shape)))]
+        }
+        Op::Slice { axes } => {
+            let start = axes.iter().zip(&strides).map(|(a, &s)| a.start as i64 * s).sum();
+            let steps = axes.iter().zip(&strides).map(|(a, &s)| a.step as i64 * s).collect();
+            vec![whole(output.dims().to_vec(), (start, steps))]
+        }
+        Op::ChannelShuffle { groups, axis } => {
+            // The axis seen as [groups, n] becomes [n, groups].
+            let n = output.shape[*axis] / groups;
+            let step = strides[*axis];
+            let split = |outer: i64, inner: i64| {
+                let mut all = strides.clone();
+                all.splice(axis..=axis, [outer, inner]);
+                all
+            };
+            let mut extents = output.dims().to_vec();
+            extents.splice(axis..=axis, [n, *groups]);
+            let (from, to) = (split(step, step * n as i64), split(step * *groups as i64, step));
+            vec![Region { extents, from: (0, from), to: (0, to) }]
+        }
+        Op::Concat { axis } => return concat(problem, *axis, lanes, emitter),
+        Op::Pad { amounts, mode } => return pad(problem, amounts, *mode, lanes, emitter),
+        op => return Err(LowerError::unsupported(problem, format!("{} as data movement", op.name()))),
+    };
+    let kernel = copy_box(problem.op.name(), element, input.shape.elements(), elements, &boxes, lanes);
+    emitter.call(kernel, &[Operand::Input(0), Operand::Output]);
+    Ok(())
+}
+
+/// Strides of a shape over one that it broadcasts to.
+fn broadcast(input: &Shape, output: &Shape) -> Vec<i64> {
+    let (strides, missing) = (input.strides(), output.rank() - input.rank());
+    (0..output.rank())
+        .map(|i| match i.checked_sub(missing) {
+            Some(i) if input[i] != 1 => strides[i] as i64,
+            _ => 0,
+        })
+        .collect()
+}
+
+/// One copy for each input, to its place in the result.
+fn concat(problem: &Problem, axis: usize, lanes: usize, emitter: &mut Emitter) -> Result<(), LowerError> {
+    let output = problem.output;
+    let strides = signed(&output.shape.strides());
+    let element = Element::from(output.dtype);
+    let mut start = 0;
+    for (number, input) in problem.inputs.iter().enumerate() {
+        let copied = Region {
+            extents: input.dims().to_vec(),
+            from: (0, signed(&input.shape.strides())),
+            to: (0, strides.clone()),
+        };
+        // The kernel sees the result from this input's first element on, so that equal inputs share a kernel.
+        let offset = start * strides[axis] as usize;
+        let reach = match input.shape.elements() {
+            0 => continue,
+            _ => 1 + input.dims().iter().zip(&strides).map(|(&d, &s)| (d - 1) * s as usize).sum::<usize>(),
+        };
+        let kernel = copy_box("concat", element, input.shape.elements(), reach, &[copied], lanes);
+        let arguments = vec![(Operand::Input(number), 0), (Operand::Output, offset * element.bytes())];
+        emitter.call_at(kernel, arguments, Vec::new());
+        start += input.shape[axis];
+    }
+    Ok(())
+}
+
+/// Where one axis of a padded tensor comes from: extent, first source element, step in the source, first result element.
+type Segment = (usize, i64, i64, usize);
+
+fn pad(
+    problem: &Problem,
+    amounts: &[(usize, usize)],
+    mode: PadMode,
+    lanes: usize,
+    emitter: &mut Emitter,
+) -> Result<(), LowerError> {
+    let (input, output): (&TensorType, &TensorType) = (&problem.inputs[0], problem.output);
+    let element = Element::from(output.dtype);
+    let (from, to) = (signed(&input.shape.strides()), signed(&output.shape.strides()));
+    let mut b = KernelBuilder::new("pad");
+    let x = b.buffer("x", element, input.shape.elements(), Access::Read);
+    let y = b.buffer("y", element, output.shape.elements(), Access::Write);
+    if let PadMode::Constant(value) = mode {
+        if element != Element::F32 {
+            return Err(LowerError::unsupported(problem, format!("constant padding of {}", output.dtype)));
+        }
+        b.blocks(output.shape.elements(), lanes, |b, index, valid| {
+            let value = b.f32(lanes, value);
+            b.store_partial(y, index, value, valid);
+        });
+    }
+    // All combinations of the parts of each axis.
+    let mut boxes = vec![Region { extents: vec![], from: (0, vec![]), to: (0, vec![]) }];
+    for (axis, (&(before, after), &extent)) in amounts.iter().zip(input.dims()).enumerate() {
+        let last = extent as i64 - 1;
+        let segments: Vec<Segment> = match mode {
+            PadMode::Constant(_) => vec![(extent, 0, 1, before)],
+            PadMode::Edge => {
+                vec![(before, 0, 0, 0), (extent, 0, 1, before), (after, last, 0, before + extent)]
+            }
+            PadMode::Reflect => {
+                vec![
+                    (before, before as i64, -1, 0),
+                    (extent, 0, 1, before),
+                    (after, last - 1, -1, before + extent),
+                ]
+            }
+        };
+        let mut next = Vec::new();
+        for done in &boxes {
+            for &(count, source, step, target) in segments.iter().filter(|s| s.0 > 0) {
+                let mut part: Region = done.clone();
+                part.extents.push(count);
+                part.from.0 += source * from[axis];
+                part.from.1.push(step * from[axis]);
+                part.to.0 += target as i64 * to[axis];
+                part.to.1.push(to[axis]);
+                next.push(part);
+            }
+        }
+        boxes = next;
+    }
+    for part in &boxes {
+        emit(&mut b, x, y, part, lanes);
+    }
+    emitter.call(b.finish(), &[Operand::Input(0), Operand::Output]);
+    Ok(())
+}

@@ -1,0 +1,171 @@
+use avocet_ir::Tensor;
+use avocet_ir::op::{Binary, EpilogueStep, Op, Unary};
+use avocet_ir::schedule::Schedule;
+
+use super::{Given, Numbers, check};
+
+const FUNCTIONS: &[Unary] = &[
+    Unary::Relu,
+    Unary::Clip { low: -0.5, high: 6.0 },
+    Unary::Clip { low: f32::NEG_INFINITY, high: 1.0 },
+    Unary::LeakyRelu { alpha: 0.1 },
+    Unary::Elu { alpha: 1.5 },
+    Unary::Sigmoid,
+    Unary::Tanh,
+    Unary::HardSigmoid { alpha: 0.2, beta: 0.5 },
+    Unary::HardSwish,
+    Unary::Silu,
+    Unary::Gelu,
+    Unary::Erf,
+    Unary::Exp,
+    Unary::Log,
+    Unary::Softplus,
+    Unary::Sqrt,
+    Unary::Reciprocal,
+    Unary::Neg,
+    Unary::Abs,
+    Unary::Floor,
+    Unary::Ceil,
+];
+
+fn evaluate(function: Unary, values: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    use avocet_ir::schedule::Schedules;
+    let mut graph = avocet_ir::Graph::new("test");
+    let x = Tensor::f32([values.len()], values).expect("small");
+    let input = graph.add("x", Op::Input(x.ty()), &[]).expect("valid");
+    let y = graph.add("y", Op::Unary(function), &[input]).expect("valid");
+    graph.add_output("y", y);
+    let mut schedules = Schedules::default();
+    schedules.0.insert(y.node, Schedule::Vector { lanes: 4 });
+    let program = crate::lower(&graph, &schedules).expect("lowers");
+    let inputs = [x];
+    let got = avocet_reference::kernel::run_program(&program, &inputs).expect("runs");
+    let expected = avocet_reference::run(&graph, &inputs).expect("runs");
+    (got[0].as_f32().expect("f32").to_vec(), expected[0].as_f32().expect("f32").to_vec())
+}
+
+/// Distance in units of the last place.
+fn ulps(a: f32, b: f32) -> u32 {
+    let ordered = |v: f32| {
+        let bits = v.to_bits() as i32;
+        i64::from(if bits < 0 { i32::MIN.wrapping_sub(bits) } else { bits })
+    };
+    (ordered(a) - ordered(b)).unsigned_abs() as u32
+}
+
+#[test]
+fn errors_are_within_the_stated_bounds() {
+    for (function, low, high, bound) in [
+        (Unary::Exp, -87.0, 88.7, 4),
+        (Unary::Sigmoid, -80.0, 40.0, 4),
+        (Unary::Tanh, -10.0, 10.0, 4),
+        (Unary::Erf, -5.0, 5.0, 4),
+        (Unary::Log, 1e-6, 1e4, 4),
+        (Unary::Softplus, -30.0, 40.0, 6),
+        (Unary::Silu, -40.0, 40.0, 5),
+    ] {
+        let count = 20_000;
+        let values: Vec<f32> = (0..count).map(|i| low + (high - low) * i as f32 / count as f32).collect();
+        let (got, expected) = evaluate(function, &values);
+        for ((x, g), e) in values.iter().zip(&got).zip(&expected) {
+            if e.abs() >= f32::MIN_POSITIVE {
+                assert!(ulps(*g, *e) <= bound, "{function}({x}) = {g}, expected {e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn special_values() {
+    let mut values = vec![
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        f32::NAN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        1e-40,
+        -1e-40,
+        1e-38,
+        88.0,
+        89.0,
+        -104.0,
+        3e38,
+        -3e38,
+        0.5,
+        2.5,
+        -2.5,
+        1e-7,
+        -1e-7,
+        8_388_609.0,
+    ];
+    let mut numbers = Numbers::new(8);
+    values.extend((0..200).map(|_| numbers.next() * 20.0));
+    for &function in FUNCTIONS {
+        let (got, expected) = evaluate(function, &values);
+        for ((x, &g), &e) in values.iter().zip(&got).zip(&expected) {
+            let scale = e.abs().max(1.0);
+            let same = (g.is_nan() && e.is_nan()) || g == e || (g - e).abs() <= 2e-6 * scale;
+            assert!(same, "{function}({x:e}) = {g:e}, expected {e:e}");
+        }
+    }
+}
+
+#[test]
+fn binary_functions_broadcast() {
+    let shapes: &[(&[usize], &[usize])] = &[
+        (&[2, 3, 5, 7], &[2, 3, 5, 7]),
+        (&[2, 3, 5, 8], &[8]),
+        (&[2, 3, 5, 8], &[2, 1, 1, 8]),
+        (&[1, 4, 4, 6], &[4, 4, 1]),
+        (&[3, 1], &[1, 5]),
+        (&[], &[4]),
+        (&[], &[]),
+        (&[1, 1, 1, 9], &[2, 3, 1, 1]),
+    ];
+    use Binary::{Add, Div, Max, Min, Mul, Prelu, Sub};
+    for function in [Add, Sub, Mul, Div, Min, Max, Prelu] {
+        for (left, right) in shapes {
+            for lanes in [1, 4] {
+                let mut numbers = Numbers::new(9);
+                let (x, y) = (numbers.tensor(left), numbers.tensor(right));
+                let given = [Given::Input(x), Given::Input(y)];
+                let relu = vec![(EpilogueStep::Unary(Unary::Relu), None)];
+                let what = format!("{} {left:?} {right:?}", function.name());
+                check(&what, Op::Binary(function), &given, relu, Schedule::Vector { lanes });
+            }
+        }
+    }
+}
+
+#[test]
+fn extremes_keep_nan_on_either_side() {
+    for function in [Binary::Min, Binary::Max] {
+        let x = Tensor::f32([4], vec![f32::NAN, 1.0, f32::NAN, 2.0]).expect("small");
+        let y = Tensor::f32([4], vec![1.0, f32::NAN, f32::NAN, 3.0]).expect("small");
+        check(
+            "nan",
+            Op::Binary(function),
+            &[Given::Input(x), Given::Input(y)],
+            vec![],
+            Schedule::Vector { lanes: 4 },
+        );
+    }
+}
+
+#[test]
+fn powers() {
+    let bases = [2.0, -2.0, 0.0, 0.5, -1.5, 1.0, 3.7, f32::INFINITY, f32::NAN];
+    let exponents = [0.0, 1.0, 2.0, 3.0, -1.0, 0.5, -2.5, 7.0];
+    let pairs: Vec<(f32, f32)> = bases.iter().flat_map(|&b| exponents.iter().map(move |&e| (b, e))).collect();
+    let x = Tensor::f32([pairs.len()], pairs.iter().map(|p| p.0).collect::<Vec<_>>()).expect("small");
+    let y = Tensor::f32([pairs.len()], pairs.iter().map(|p| p.1).collect::<Vec<_>>()).expect("small");
+    check(
+        "pow",
+        Op::Binary(Binary::Pow),
+        &[Given::Input(x), Given::Input(y)],
+        vec![],
+        Schedule::Vector { lanes: 4 },
+    );
+}

@@ -1,0 +1,97 @@
+//! Every generator against the reference interpreter: one-node graphs, lowered and run by the kernel interpreter.
+
+mod convolution;
+mod functions;
+mod movement;
+mod products;
+mod reductions;
+
+use avocet_ir::op::{EpilogueStep, Op};
+use avocet_ir::schedule::{Schedule, Schedules};
+use avocet_ir::{Graph, Tensor, TensorType, Value};
+use avocet_reference::kernel::run_program;
+
+use crate::lower;
+
+/// A sequence of numbers that repeats from run to run: a linear congruential generator (Knuth's MMIX constants).
+pub(crate) struct Numbers(u64);
+
+impl Numbers {
+    pub(crate) fn new(seed: u64) -> Self {
+        Numbers(seed)
+    }
+
+    /// From -1 to 1.
+    pub(crate) fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        ((self.0 >> 40) as f32 / (1u64 << 23) as f32) - 1.0
+    }
+
+    pub(crate) fn tensor(&mut self, dims: &[usize]) -> Tensor {
+        let count = dims.iter().product();
+        let data: Vec<f32> = (0..count).map(|_| self.next()).collect();
+        Tensor::f32(dims, data).expect("a small shape")
+    }
+}
+
+/// What a node of a test works on.
+pub(crate) enum Given {
+    /// An input of the network.
+    Input(Tensor),
+    /// A constant.
+    Constant(Tensor),
+}
+
+/// Asserts that two tensors agree within 1e-5 of the larger one's scale, NaN and infinities in the same places.
+pub(crate) fn assert_close(what: &str, got: &Tensor, expected: &Tensor) {
+    assert_eq!(got.ty(), expected.ty(), "{what}");
+    let (Some(got), Some(expected)) = (got.as_f32(), expected.as_f32()) else {
+        assert_eq!(got.data(), expected.data(), "{what}");
+        return;
+    };
+    let scale = expected.iter().filter(|v| v.is_finite()).fold(1e-20f32, |m, v| m.max(v.abs()));
+    for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
+        let same = (g.is_nan() && e.is_nan()) || g == e || (g - e).abs() <= 1e-5 * scale;
+        assert!(same, "{what}: element {i} is {g}, expected {e} (scale {scale})");
+    }
+}
+
+/// Lowers one node with an epilogue and compares what its kernels compute with the reference interpreter.
+pub(crate) fn check(
+    what: &str,
+    op: Op,
+    given: &[Given],
+    epilogue: Vec<(EpilogueStep, Option<Tensor>)>,
+    schedule: Schedule,
+) {
+    let mut graph = Graph::new("test");
+    let mut inputs = Vec::new();
+    let mut values: Vec<Value> = Vec::new();
+    let mut add = |graph: &mut Graph, given: &Given| match given {
+        Given::Constant(tensor) => graph.constant("c", tensor.clone()),
+        Given::Input(tensor) => {
+            inputs.push(tensor.clone());
+            let ty: TensorType = tensor.ty();
+            graph.add(format!("x{}", inputs.len()), Op::Input(ty), &[]).expect("an input")
+        }
+    };
+    for g in given {
+        values.push(add(&mut graph, g));
+    }
+    let node = graph.add("node", op, &values).unwrap_or_else(|e| panic!("{what}: {e}"));
+    for (step, operand) in epilogue {
+        let operand = operand.map(|tensor| match tensor.shape().rank() {
+            // Whole tensors come from the network, small ones are constants.
+            4 => add(&mut graph, &Given::Input(tensor)),
+            _ => add(&mut graph, &Given::Constant(tensor)),
+        });
+        graph.push_epilogue(node.node, step, operand).unwrap_or_else(|e| panic!("{what}: {e}"));
+    }
+    graph.add_output("y", node);
+    let mut schedules = Schedules::default();
+    schedules.0.insert(node.node, schedule);
+    let program = lower(&graph, &schedules).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let expected = avocet_reference::run(&graph, &inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let got = run_program(&program, &inputs).unwrap_or_else(|e| panic!("{what}: {e}\n{program}"));
+    assert_close(what, &got[0], &expected[0]);
+}

@@ -1,0 +1,68 @@
+use avocet_ir::Tensor;
+use avocet_ir::op::{EpilogueStep, Op, ReduceKind, Unary};
+use avocet_ir::schedule::Schedule;
+
+use super::{Given, Numbers, check};
+
+#[test]
+fn reductions_over_any_axes() {
+    let dims = [2, 5, 7, 13];
+    for kind in [ReduceKind::Mean, ReduceKind::Sum, ReduceKind::Max, ReduceKind::Min] {
+        for mask in 1..16 {
+            for (lanes, keep_dims) in [(1, true), (4, false), (8, true)] {
+                let axes: Vec<usize> = (0..4).filter(|i| mask >> i & 1 == 1).collect();
+                let op = Op::Reduce { kind, axes, keep_dims };
+                let what = format!("{:?} {:?} {lanes}", kind, op.attributes());
+                let x = Numbers::new(4).tensor(&dims);
+                let steps = vec![(EpilogueStep::Unary(Unary::Relu), None)];
+                check(&what, op, &[Given::Input(x)], steps, Schedule::Vector { lanes });
+            }
+        }
+    }
+}
+
+#[test]
+fn large_sums_stay_accurate() {
+    let data: Vec<f32> = (0..100_000).map(|i| 1.0 + (i % 7) as f32 * 0.1).collect();
+    for dims in [[1, 100_000], [100_000, 1], [50_000, 2]] {
+        let x = Tensor::f32(dims, data.clone()).expect("small");
+        let axes = if dims[0] == 1 { vec![1] } else { vec![0] };
+        let op = Op::Reduce { kind: ReduceKind::Sum, axes, keep_dims: false };
+        check(&format!("{dims:?}"), op, &[Given::Input(x)], vec![], Schedule::Vector { lanes: 4 });
+    }
+}
+
+#[test]
+fn extremes_keep_nan() {
+    for kind in [ReduceKind::Max, ReduceKind::Min] {
+        for position in [0, 3, 8] {
+            for axes in [vec![0], vec![1]] {
+                let mut data = vec![0.5, f32::INFINITY, -1.0, 2.0, 0.0, f32::NEG_INFINITY, 1.0, 1.0, 3.0];
+                data[position] = f32::NAN;
+                for dims in [[1, 9], [9, 1], [3, 3]] {
+                    let x = Tensor::f32(dims, data.clone()).expect("small");
+                    let op = Op::Reduce { kind, axes: axes.clone(), keep_dims: true };
+                    let what = format!("{kind:?} {position} {axes:?} {dims:?}");
+                    check(&what, op, &[Given::Input(x)], vec![], Schedule::Vector { lanes: 4 });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn softmax_over_any_axis() {
+    for dims in [vec![3, 10], vec![2, 5, 7], vec![1, 1], vec![4, 3, 8, 5]] {
+        for axis in 0..dims.len() {
+            for lanes in [1, 4] {
+                let mut x = Numbers::new(5).tensor(&dims);
+                if let Some(data) = x.as_f32() {
+                    let wide: Vec<f32> = data.iter().map(|v| v * 60.0).collect();
+                    x = Tensor::f32(dims.clone(), wide).expect("same shape");
+                }
+                let what = format!("{dims:?} {axis}");
+                check(&what, Op::Softmax { axis }, &[Given::Input(x)], vec![], Schedule::Vector { lanes });
+            }
+        }
+    }
+}
