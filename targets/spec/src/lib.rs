@@ -1,1 +1,130 @@
-//! Target descriptions: data files, their schema and host detection
+//! Target descriptions: what a compiler must know of a processor, as data.
+//!
+//! A [`Target`] comes from one of the files in `data/` by name, from a file of the user's, or from the machine at hand
+//! ([`Target::host`]). Nothing here compiles anything; stages that need to know lanes, registers or cache sizes take a
+//! `Target` as plain data. The schema is documented in `targets/spec/README.md`.
+
+mod error;
+mod features;
+mod host;
+mod schema;
+
+pub use error::TargetError;
+
+use std::fmt;
+
+use target_lexicon::Triple;
+
+/// The descriptions that come with the crate: a target is added as one file and one line here.
+const BUILT_IN: &[(&str, &str)] = &[
+    ("x86-64", include_str!("../data/x86-64.toml")),
+    ("x86-64-v3", include_str!("../data/x86-64-v3.toml")),
+    ("x86-64-v4", include_str!("../data/x86-64-v4.toml")),
+];
+
+/// A processor with its operating system.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Name on the command line.
+    pub name: String,
+    /// What it is, for people.
+    pub description: String,
+    /// Architecture, operating system and object format.
+    pub triple: Triple,
+    /// Instruction sets beyond the architecture's base, by the names that rustc gives them; sorted.
+    pub features: Vec<String>,
+    /// Vector unit.
+    pub vector: Vector,
+    /// Data caches.
+    pub caches: Caches,
+    /// Instructions per cycle.
+    pub issue: Issue,
+    /// Cores that compiled code may count on, where known.
+    pub cores: Option<u32>,
+}
+
+/// Vector unit of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vector {
+    /// Widths of the vectors that there are, ascending; none for a processor without vectors.
+    pub bits: Vec<u32>,
+    /// Vector registers.
+    pub registers: u32,
+    /// Whether multiply-add is one instruction with one rounding.
+    pub fma: bool,
+}
+
+/// Sizes in bytes of the data caches of a core; 0 where there is none or it isn't known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caches {
+    /// A line.
+    pub line: u32,
+    /// First level.
+    pub l1d: u32,
+    /// Second level.
+    pub l2: u32,
+    /// Third level.
+    pub l3: u32,
+}
+
+/// What a core issues in one cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// Vector multiply-adds.
+    pub multiply_add: u32,
+    /// Vector loads.
+    pub loads: u32,
+}
+
+impl Target {
+    /// Names of the built-in targets, and `host`.
+    pub fn names() -> Vec<&'static str> {
+        std::iter::once("host").chain(BUILT_IN.iter().map(|(name, _)| *name)).collect()
+    }
+
+    /// A built-in target, or the machine at hand for `host`.
+    pub fn by_name(name: &str) -> Result<Self, TargetError> {
+        if name == "host" {
+            return Ok(Target::host());
+        }
+        match BUILT_IN.iter().find(|(known, _)| *known == name) {
+            Some((known, text)) => Target::from_toml(text, &format!("targets/spec/data/{known}.toml")),
+            None => Err(TargetError::UnknownName { name: name.into(), known: Target::names() }),
+        }
+    }
+
+    /// The machine at hand.
+    pub fn host() -> Self {
+        host::detect()
+    }
+
+    /// A target from the text of a description; `origin` names it in errors.
+    pub fn from_toml(text: &str, origin: &str) -> Result<Self, TargetError> {
+        schema::parse(text, origin)
+    }
+
+    /// The description as a file's text, which [`Target::from_toml`] reads back to an equal target.
+    pub fn to_toml(&self) -> String {
+        schema::print(self)
+    }
+
+    /// Whether the target has a feature.
+    pub fn has_feature(&self, feature: &str) -> bool {
+        self.features.iter().any(|f| f == feature)
+    }
+
+    /// Lanes of f32 in the widest vector of at most `bits` bits; 1 when there is none.
+    pub fn f32_lanes(&self, bits: u32) -> usize {
+        let widest = self.vector.bits.iter().copied().filter(|&b| b <= bits).max();
+        widest.map_or(1, |bits| (bits / 32).max(1) as usize)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.description)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -62,8 +62,11 @@ fn pointwise() {
     }
 }
 
+/// Extents of the image, window, strides, dilations, padding.
+type Geometry = ([usize; 2], [usize; 2], [usize; 2], [usize; 2], Padding);
+
 /// Windows, strides, dilations and paddings, asymmetric ones and windows larger than the image among them.
-fn shapes() -> Vec<([usize; 2], [usize; 2], [usize; 2], [usize; 2], Padding)> {
+fn shapes() -> Vec<Geometry> {
     let odd = Padding { top: 2, left: 0, bottom: 1, right: 3 };
     vec![
         ([9, 8], [3, 3], [1, 1], [1, 1], Padding::symmetric(1, 1)),
