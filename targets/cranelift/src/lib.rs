@@ -1,1 +1,15 @@
-//! Lowers avocet's kernel IR to machine code through Cranelift
+//! Kernel IR to machine code through Cranelift: 128-bit vectors, and the control code that calls the kernels.
+//!
+//! [`Cranelift`] is a [`avocet_ir::backend::Backend`]; [`emit`] puts the code of all kernels of a program, whichever
+//! back end made it, and the entry function into an object file or into executable memory.
+
+mod address;
+pub mod emit;
+mod entry;
+mod expression;
+mod isa;
+pub mod jit;
+mod translate;
+
+pub use entry::Status;
+pub use isa::{Cranelift, IsaError};

@@ -1,0 +1,141 @@
+//! From machine code to an object file: kernels as local functions, the entry function, the weights.
+
+use avocet_ir::backend::{Backend, BackendError, MachineCode};
+use avocet_ir::program::{ALIGNMENT, Program};
+use avocet_target_spec::Target;
+use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, ModuleError};
+use cranelift_object::{ObjectBuilder, ObjectModule};
+use thiserror::Error;
+
+use crate::entry;
+use crate::isa::{IsaError, isa};
+
+/// Why machine code could not be made or placed.
+#[derive(Debug, Error)]
+pub enum EmitError {
+    /// A kernel could not be compiled.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// The target is not supported.
+    #[error(transparent)]
+    Isa(#[from] IsaError),
+    /// Cranelift refused something.
+    #[error("placing machine code: {0}")]
+    Module(#[source] Box<ModuleError>),
+    /// The object file could not be written.
+    #[error("writing the object file: {0}")]
+    Object(String),
+    /// The program has no memory plan.
+    #[error("the program has no memory plan")]
+    Unplanned,
+    /// This process can't run code for the target.
+    #[error("target '{target}' is not what this process runs on: {problem}")]
+    NotHost {
+        /// Name of the target.
+        target: String,
+        /// What differs.
+        problem: String,
+    },
+}
+
+impl From<ModuleError> for EmitError {
+    fn from(error: ModuleError) -> Self {
+        EmitError::Module(Box::new(error))
+    }
+}
+
+/// Where the constants are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// In the object's read-only data.
+    Embedded,
+    /// Passed by the caller in the context.
+    External,
+}
+
+/// Compiles all kernels of a program, on as many threads as there are cores. The result is in the kernels' order.
+pub fn compile_kernels(program: &Program, backend: &dyn Backend) -> Result<Vec<MachineCode>, BackendError> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(program.kernels.len());
+    let mut results: Vec<Option<Result<MachineCode, BackendError>>> = Vec::new();
+    results.resize_with(program.kernels.len(), || None);
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut done = Vec::new();
+                    loop {
+                        let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        let Some(kernel) = program.kernels.get(number) else { return done };
+                        done.push((number, backend.compile(kernel)));
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            match worker.join() {
+                Ok(done) => done.into_iter().for_each(|(number, result)| results[number] = Some(result)),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+    });
+    let missing = |number: usize| BackendError {
+        kernel: program.kernels[number].name.clone(),
+        problem: "it was not compiled".into(),
+    };
+    results.into_iter().enumerate().map(|(n, r)| r.unwrap_or_else(|| Err(missing(n)))).collect()
+}
+
+/// Puts kernels, weights and the entry function `{symbol}_invoke` into a module.
+pub(crate) fn define(
+    module: &mut dyn Module,
+    program: &Program,
+    code: &[MachineCode],
+    symbol: &str,
+    weights: Weights,
+) -> Result<FuncId, EmitError> {
+    if program.plan.is_none() && !program.temporaries.is_empty() {
+        return Err(EmitError::Unplanned);
+    }
+    let mut kernels = Vec::with_capacity(code.len());
+    for (kernel, code) in program.kernels.iter().zip(code) {
+        let signature = crate::translate::signature(kernel.buffers.len(), module.isa());
+        let name = format!("{symbol}_kernel_{}", kernel.name);
+        let id = module.declare_function(&name, Linkage::Local, &signature)?;
+        module.define_function_bytes(id, code.alignment, &code.bytes, &[])?;
+        kernels.push(id);
+    }
+    let data = match weights {
+        Weights::Embedded if !program.constants.is_empty() => Some(weights_data(module, program, symbol)?),
+        _ => None,
+    };
+    let mut context = entry::build(program, module, &kernels, data);
+    let name = format!("{symbol}_invoke");
+    let id = module.declare_function(&name, Linkage::Export, &entry::signature(module.isa()))?;
+    module.define_function(id, &mut context)?;
+    Ok(id)
+}
+
+fn weights_data(module: &mut dyn Module, program: &Program, symbol: &str) -> Result<DataId, EmitError> {
+    let id = module.declare_data(&format!("{symbol}_weights"), Linkage::Local, false, false)?;
+    let mut description = DataDescription::new();
+    description.define(program.constant_block().into_boxed_slice());
+    description.set_align(ALIGNMENT as u64);
+    module.define_data(id, &description)?;
+    Ok(id)
+}
+
+/// A relocatable, position-independent object file that defines `{symbol}_invoke` and needs nothing.
+pub fn object(
+    program: &Program,
+    code: &[MachineCode],
+    target: &Target,
+    symbol: &str,
+    weights: Weights,
+) -> Result<Vec<u8>, EmitError> {
+    let names = cranelift_module::default_libcall_names();
+    let builder = ObjectBuilder::new(isa(target, true)?, program.name.as_bytes(), names)?;
+    let mut module = ObjectModule::new(builder);
+    define(&mut module, program, code, symbol, weights)?;
+    module.finish().emit().map_err(|e| EmitError::Object(e.to_string()))
+}

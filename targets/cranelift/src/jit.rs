@@ -1,0 +1,92 @@
+//! Machine code in this process: executable memory and the one place where compiled code is called.
+//!
+//! `unsafe` is confined to this module: freeing the memory, turning its address into a function, and calling it.
+//! cranelift-jit fills pages while they are writable and then makes them executable; they are never both.
+
+use avocet_ir::backend::MachineCode;
+use avocet_ir::program::Program;
+use avocet_target_spec::Target;
+use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
+
+use crate::emit::{EmitError, Weights, define};
+use crate::isa::isa;
+
+/// What the entry function gets beyond inputs and outputs.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Context {
+    /// The arena, aligned to [`avocet_ir::program::ALIGNMENT`].
+    pub arena: *mut u8,
+    /// The constants' block, aligned likewise.
+    pub weights: *const u8,
+}
+
+type Invoke = unsafe extern "C" fn(*const *const u8, *const *mut u8, *const Context) -> i32;
+
+/// Executable code of a program. Its constants are outside; callers pass them.
+pub struct Code {
+    /// Only taken when dropped.
+    module: Option<JITModule>,
+    invoke: Invoke,
+}
+
+// SAFETY: after construction the module is only read (its code is executed), and freed once on drop; the code keeps no
+// state between calls.
+unsafe impl Sync for Code {}
+
+impl std::fmt::Debug for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Code").finish_non_exhaustive()
+    }
+}
+
+impl Code {
+    /// Places the code of a program in executable memory. The target must be what this process runs on.
+    pub fn new(program: &Program, code: &[MachineCode], target: &Target) -> Result<Self, EmitError> {
+        let not_host = |problem: String| EmitError::NotHost { target: target.name.clone(), problem };
+        let host = target_lexicon::Triple::host().architecture;
+        if target.triple.architecture != host {
+            return Err(not_host(format!("it is {}, this is {host}", target.triple.architecture)));
+        }
+        let present = Target::host().features;
+        if let Some(missing) = target.features.iter().find(|f| !present.contains(*f)) {
+            return Err(not_host(format!("this processor has no {missing}")));
+        }
+        let isa = isa(target, false)?;
+        let mut builder = JITBuilder::with_isa(isa, cranelift_module::default_libcall_names());
+        // One reservation for everything, so that calls between functions reach; twice the code, for alignment.
+        let bytes: usize = code.iter().map(|c| c.bytes.len() + 64).sum();
+        let reserve = (bytes * 2 + program.calls.len() * 512 + (1 << 20)).next_multiple_of(1 << 16);
+        let memory = ArenaMemoryProvider::new_with_size(reserve)
+            .map_err(|e| EmitError::Object(format!("reserving {reserve} bytes for code: {e}")))?;
+        builder.memory_provider(Box::new(memory));
+        let mut module = JITModule::new(builder);
+        let id = define(&mut module, program, code, "jit", Weights::External)?;
+        module.finalize_definitions()?;
+        let address = module.get_finalized_function(id);
+        // SAFETY: the address is that of a function that was compiled with exactly this signature and is kept alive by
+        // `module`, which outlives every call.
+        let invoke = unsafe { std::mem::transmute::<*const u8, Invoke>(address) };
+        Ok(Code { module: Some(module), invoke })
+    }
+
+    /// Runs the program; returns its [`crate::Status`].
+    ///
+    /// # Safety
+    /// `inputs` and `outputs` must hold one valid pointer for each input and output of the program, each to as many bytes
+    /// as its type says; the arena must have the plan's size and not be used by anyone else during the call; `weights`
+    /// must be the program's constant block. Outputs and the arena must not overlap anything else.
+    pub unsafe fn invoke(&self, inputs: &[*const u8], outputs: &[*mut u8], context: &Context) -> i32 {
+        // SAFETY: the caller's promise, passed on; the generated code touches nothing else, as the verifier proved.
+        unsafe { (self.invoke)(inputs.as_ptr(), outputs.as_ptr(), context) }
+    }
+}
+
+impl Drop for Code {
+    fn drop(&mut self) {
+        if let Some(module) = self.module.take() {
+            // SAFETY: `invoke` is private and borrowed only while `self` lives, so nothing can call the code any more.
+            unsafe { module.free_memory() }
+        }
+    }
+}
