@@ -1,0 +1,156 @@
+//! An independent judge of memory plans.
+//!
+//! It shares no code and no notion of lifetimes with the planner. It follows the program call by call and notes for
+//! each byte of the arena which temporary was written there last; a call that reads a byte of a temporary where another
+//! was written since is an error. Arguments of one call may overlap only where the call says that it works in place.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use avocet_ir::kernel::Access;
+use avocet_ir::program::{ALIGNMENT, MemoryPlan, Program, Storage};
+use thiserror::Error;
+
+/// What is wrong with a memory plan.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CheckError {
+    /// The plan does not fit the program; the text says how.
+    #[error("the plan does not fit the program: {0}")]
+    Shape(String),
+    /// A temporary is misplaced on its own account.
+    #[error("temporary {temporary} at {offset} is not aligned or leaves the arena of {bytes} bytes")]
+    Place {
+        /// Number of the temporary.
+        temporary: usize,
+        /// Its offset.
+        offset: usize,
+        /// Size of the arena.
+        bytes: usize,
+    },
+    /// A call would read what another temporary has overwritten.
+    #[error("call {call} ({node}) reads temporary {temporary}, but byte {byte} holds temporary {owner}")]
+    Overwritten {
+        /// Number of the call.
+        call: usize,
+        /// Name of its node.
+        node: String,
+        /// What is read.
+        temporary: usize,
+        /// A byte of the arena.
+        byte: usize,
+        /// The temporary that was written there last.
+        owner: usize,
+    },
+    /// A call would write where it still reads or writes another temporary.
+    #[error("call {call} ({node}) writes temporary {written} over temporary {other}, not in place")]
+    Clash {
+        /// Number of the call.
+        call: usize,
+        /// Name of its node.
+        node: String,
+        /// What is written.
+        written: usize,
+        /// What is read or written at the same time.
+        other: usize,
+    },
+}
+
+/// An argument in the arena.
+struct Part {
+    argument: usize,
+    temporary: usize,
+    bytes: Range<usize>,
+    access: Access,
+}
+
+/// Checks a plan for a program that [`Program::verify`] accepts without it.
+pub fn check(program: &Program, plan: &MemoryPlan) -> Result<(), CheckError> {
+    if plan.offsets.len() != program.temporaries.len() {
+        let (got, expected) = (plan.offsets.len(), program.temporaries.len());
+        return Err(CheckError::Shape(format!("{got} offsets for {expected} temporaries")));
+    }
+    for (temporary, (&offset, &size)) in plan.offsets.iter().zip(&program.temporaries).enumerate() {
+        if offset % ALIGNMENT != 0 || offset.checked_add(size).is_none_or(|end| end > plan.bytes) {
+            return Err(CheckError::Place { temporary, offset, bytes: plan.bytes });
+        }
+    }
+    let mut owners = Owners::default();
+    for (number, call) in program.calls.iter().enumerate() {
+        let parts = parts(program, plan, number)?;
+        let of = |access| parts.iter().filter(move |part| part.access == access);
+        for part in of(Access::Read) {
+            if let Some((byte, owner)) = owners.other_than(part.temporary, &part.bytes) {
+                let (node, temporary) = (call.node.clone(), part.temporary);
+                return Err(CheckError::Overwritten { call: number, node, temporary, byte, owner });
+            }
+        }
+        for written in of(Access::Write) {
+            let clash = parts.iter().find(|other| {
+                let apart = other.bytes.end <= written.bytes.start || written.bytes.end <= other.bytes.start;
+                let in_place = call.in_place.contains(&(other.argument, written.argument))
+                    && other.bytes.start == written.bytes.start;
+                other.temporary != written.temporary && !apart && !in_place
+            });
+            if let Some(other) = clash {
+                let (written, other) = (written.temporary, other.temporary);
+                return Err(CheckError::Clash { call: number, node: call.node.clone(), written, other });
+            }
+            owners.write(written.temporary, written.bytes.clone());
+        }
+    }
+    Ok(())
+}
+
+/// The arguments of a call that are in the arena and not empty.
+fn parts(program: &Program, plan: &MemoryPlan, number: usize) -> Result<Vec<Part>, CheckError> {
+    let call = &program.calls[number];
+    let shape = |text: &str| CheckError::Shape(format!("call {number} ({}): {text}", call.node));
+    let kernel = program.kernels.get(call.kernel).ok_or_else(|| shape("there is no such kernel"))?;
+    let mut parts = Vec::new();
+    for (argument, (place, buffer)) in call.arguments.iter().zip(&kernel.buffers).enumerate() {
+        let Storage::Temporary(temporary) = place.storage else { continue };
+        let base = plan.offsets.get(temporary).ok_or_else(|| shape("there is no such temporary"))?;
+        let start = base.checked_add(place.offset);
+        let end = start.and_then(|start| start.checked_add(buffer.bytes()));
+        let (Some(start), Some(end)) = (start, end) else { return Err(shape("addresses overflow")) };
+        if start < end {
+            parts.push(Part { argument, temporary, bytes: start..end, access: buffer.access });
+        }
+    }
+    Ok(parts)
+}
+
+/// Which temporary was last written to each byte: disjoint ranges by their start.
+#[derive(Default)]
+struct Owners(BTreeMap<usize, (usize, usize)>);
+
+impl Owners {
+    /// A byte of the range that belongs to another temporary, and that temporary. Bytes never written are nobody's: to
+    /// read them may be wrong, but is no matter of the plan.
+    fn other_than(&self, temporary: usize, range: &Range<usize>) -> Option<(usize, usize)> {
+        let inside = self.0.range(..range.end).rev().take_while(|(_, (end, _))| *end > range.start);
+        let mut others = inside.filter(|(_, (_, owner))| *owner != temporary);
+        others.next().map(|(&start, &(_, owner))| (start.max(range.start), owner))
+    }
+
+    /// The range is the temporary's from now on.
+    fn write(&mut self, temporary: usize, range: Range<usize>) {
+        let touched: Vec<(usize, (usize, usize))> = self
+            .0
+            .range(..range.end)
+            .rev()
+            .take_while(|(_, (end, _))| *end > range.start)
+            .map(|(&start, &piece)| (start, piece))
+            .collect();
+        for (start, (end, owner)) in touched {
+            self.0.remove(&start);
+            if start < range.start {
+                self.0.insert(start, (range.start, owner));
+            }
+            if end > range.end {
+                self.0.insert(range.end, (end, owner));
+            }
+        }
+        self.0.insert(range.start, (range.end, temporary));
+    }
+}
