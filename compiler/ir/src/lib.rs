@@ -11,6 +11,7 @@
 //! kernel generator or a target.
 
 pub mod backend;
+pub mod cost;
 pub mod evaluate;
 pub mod graph;
 pub mod infer;

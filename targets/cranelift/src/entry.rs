@@ -9,6 +9,7 @@
 //! re-entrant as long as each caller brings an arena of its own.
 
 use avocet_ir::program::{ALIGNMENT, Argument, Program, Storage};
+use avocet_runtime::Status;
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, Block, InstBuilder, Signature, Value, types};
@@ -17,18 +18,6 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{DataId, FuncId, Module};
 
 use crate::translate::memory_flags;
-
-/// What the entry function returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(i32)]
-pub enum Status {
-    /// The outputs are written.
-    Ok = 0,
-    /// A pointer was null.
-    NullPointer = 1,
-    /// A pointer was not aligned as it must be.
-    Misaligned = 2,
-}
 
 /// Signature of the entry function.
 pub(crate) fn signature(isa: &dyn TargetIsa) -> Signature {

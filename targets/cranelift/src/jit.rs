@@ -3,25 +3,16 @@
 //! `unsafe` is confined to this module: freeing the memory, turning its address into a function, and calling it.
 //! cranelift-jit fills pages while they are writable and then makes them executable; they are never both.
 
+use std::ffi::c_void;
+
 use avocet_ir::backend::MachineCode;
 use avocet_ir::program::Program;
+use avocet_runtime::{Context, Invoke};
 use avocet_target_spec::Target;
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
 
 use crate::emit::{EmitError, Weights, define};
 use crate::isa::isa;
-
-/// What the entry function gets beyond inputs and outputs.
-#[repr(C)]
-#[derive(Debug)]
-pub struct Context {
-    /// The arena, aligned to [`avocet_ir::program::ALIGNMENT`].
-    pub arena: *mut u8,
-    /// The constants' block, aligned likewise.
-    pub weights: *const u8,
-}
-
-type Invoke = unsafe extern "C" fn(*const *const u8, *const *mut u8, *const Context) -> i32;
 
 /// Executable code of a program. Its constants are outside; callers pass them.
 pub struct Code {
@@ -70,13 +61,13 @@ impl Code {
         Ok(Code { module: Some(module), invoke })
     }
 
-    /// Runs the program; returns its [`crate::Status`].
+    /// Runs the program; returns its [`avocet_runtime::Status`].
     ///
     /// # Safety
     /// `inputs` and `outputs` must hold one valid pointer for each input and output of the program, each to as many bytes
     /// as its type says; the arena must have the plan's size and not be used by anyone else during the call; `weights`
     /// must be the program's constant block. Outputs and the arena must not overlap anything else.
-    pub unsafe fn invoke(&self, inputs: &[*const u8], outputs: &[*mut u8], context: &Context) -> i32 {
+    pub unsafe fn invoke(&self, inputs: &[*const c_void], outputs: &[*mut c_void], context: &Context) -> i32 {
         // SAFETY: the caller's promise, passed on; the generated code touches nothing else, as the verifier proved.
         unsafe { (self.invoke)(inputs.as_ptr(), outputs.as_ptr(), context) }
     }

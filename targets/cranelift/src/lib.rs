@@ -11,5 +11,4 @@ mod isa;
 pub mod jit;
 mod translate;
 
-pub use entry::Status;
 pub use isa::{Cranelift, IsaError};

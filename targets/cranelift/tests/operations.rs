@@ -8,9 +8,10 @@ use avocet_ir::kernel::{
 use avocet_ir::program::{Call, MemoryPlan, Port, Program, Storage};
 use avocet_ir::tensor::{Tensor, TensorData};
 use avocet_reference::kernel::run_program;
+use avocet_runtime::Context;
 use avocet_target_cranelift::Cranelift;
 use avocet_target_cranelift::emit::compile_kernels;
-use avocet_target_cranelift::jit::{Code, Context};
+use avocet_target_cranelift::jit::Code;
 use avocet_target_spec::Target;
 
 /// A program of one kernel with one input and one output.
@@ -264,7 +265,7 @@ fn wrong_pointers_are_refused() {
     let context = Context { arena: std::ptr::null_mut(), weights: std::ptr::null() };
     let mut invoke = |input: *const u8| {
         // SAFETY: null and misaligned pointers are what the function checks for before it uses any.
-        unsafe { jit.invoke(&[input], &[output.as_mut_ptr().cast()], &context) }
+        unsafe { jit.invoke(&[input.cast()], &[output.as_mut_ptr().cast()], &context) }
     };
     assert_eq!(invoke(std::ptr::null()), 1);
     assert_eq!(invoke(input.as_ptr().cast::<u8>().wrapping_add(1)), 2);

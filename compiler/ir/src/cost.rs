@@ -1,0 +1,122 @@
+//! What nodes and networks cost: parameters, multiply-adds, bytes. The one place that counts.
+//!
+//! Counts are those of the literature: a multiply-add is one multiplication with its addition in a convolution or matrix
+//! product; parameters are weights and biases, and scale and offset of batch normalisation (its statistics are not
+//! learned and do not count). They are meant for graphs as frontends make them; passes fold parameters into each other.
+
+use std::collections::BTreeSet;
+
+use crate::graph::{Graph, NodeId};
+use crate::op::Op;
+
+/// Cost of one node or of a sum of nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Learned numbers.
+    pub parameters: u64,
+    /// Multiplications with an addition, for one inference.
+    pub multiply_adds: u64,
+    /// Bytes of all constants.
+    pub weight_bytes: u64,
+    /// Bytes of the results.
+    pub activation_bytes: u64,
+}
+
+/// Cost of each node that is computed, in topological order, and their sum. A constant that several nodes share is
+/// counted with the first.
+pub fn costs(graph: &Graph) -> (Vec<(NodeId, Cost)>, Cost) {
+    let mut seen = BTreeSet::new();
+    let mut nodes = Vec::new();
+    let mut total = Cost::default();
+    for id in graph.topological().unwrap_or_default() {
+        if matches!(graph.node(id).op, Op::Input(_) | Op::Constant(_)) {
+            continue;
+        }
+        let cost = node(graph, id, &mut seen);
+        total.parameters += cost.parameters;
+        total.multiply_adds += cost.multiply_adds;
+        total.weight_bytes += cost.weight_bytes;
+        total.activation_bytes += cost.activation_bytes;
+        nodes.push((id, cost));
+    }
+    (nodes, total)
+}
+
+fn node(graph: &Graph, id: NodeId, seen: &mut BTreeSet<NodeId>) -> Cost {
+    let node = graph.node(id);
+    let mut cost = Cost {
+        multiply_adds: multiply_adds(graph, id),
+        activation_bytes: node.outputs.iter().map(|ty| ty.bytes() as u64).sum(),
+        ..Cost::default()
+    };
+    for (number, value) in graph.inputs(id).into_iter().enumerate() {
+        let Some(tensor) = graph.as_constant(value) else { continue };
+        if !seen.insert(value.node) {
+            continue;
+        }
+        let elements = tensor.shape().elements() as u64;
+        let learned = match node.op {
+            Op::BatchNorm { .. } => number < 3,
+            // A number that scales or shifts a whole tensor is a part of some function, not learned.
+            Op::Binary(_) => elements > 1,
+            Op::Conv(_) | Op::MatMul { .. } => true,
+            _ => false,
+        };
+        cost.parameters += if learned { elements } else { 0 };
+        cost.weight_bytes += tensor.ty().bytes() as u64;
+    }
+    cost
+}
+
+fn multiply_adds(graph: &Graph, id: NodeId) -> u64 {
+    let (node, inputs) = (graph.node(id), graph.inputs(id));
+    let results = node.outputs[0].shape.elements() as u64;
+    let each = match &node.op {
+        Op::Conv(_) => graph.ty(inputs[1]).dims()[1..].iter().map(|&d| d as u64).product(),
+        Op::MatMul { transpose_a, .. } => {
+            let dims = graph.ty(inputs[0]).dims();
+            dims[dims.len() - if *transpose_a { 2 } else { 1 }] as u64
+        }
+        _ => 0,
+    };
+    results.saturating_mul(each)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{Binary, Conv, Layout, Padding};
+    use crate::tensor::{Tensor, TensorType};
+
+    #[test]
+    fn a_convolution_with_batch_norm_and_bias() {
+        let mut graph = Graph::new("test");
+        let x = graph.add("x", Op::Input(TensorType::f32([1, 4, 8, 8]).expect("small")), &[]).expect("valid");
+        let constant = |graph: &mut Graph, dims: &[usize]| {
+            let count = dims.iter().product();
+            graph.constant("c", Tensor::f32(dims, vec![1.0; count]).expect("small"))
+        };
+        let w = constant(&mut graph, &[6, 2, 3, 3]);
+        let conv = Op::Conv(Conv {
+            strides: [2, 2],
+            dilations: [1, 1],
+            padding: Padding::symmetric(1, 1),
+            groups: 2,
+            layout: Layout::Nchw,
+        });
+        let y = graph.add("conv", conv, &[x, w]).expect("valid");
+        let bn: Vec<_> = (0..4).map(|_| constant(&mut graph, &[6])).collect();
+        let norm = Op::BatchNorm { epsilon: 1e-5, axis: 1 };
+        let y = graph.add("bn", norm, &[y, bn[0], bn[1], bn[2], bn[3]]).expect("valid");
+        let bias = constant(&mut graph, &[6, 1, 1]);
+        let half = graph.constant("half", Tensor::scalar_f32(0.5));
+        let y = graph.add("bias", Op::Binary(Binary::Add), &[y, bias]).expect("valid");
+        let y = graph.add("scale", Op::Binary(Binary::Mul), &[y, half]).expect("valid");
+        graph.add_output("y", y);
+        let (nodes, total) = costs(&graph);
+        assert_eq!(nodes.len(), 4);
+        assert_eq!(total.multiply_adds, 6 * 4 * 4 * 2 * 9);
+        assert_eq!(total.parameters, 6 * 2 * 9 + 12 + 6);
+        assert_eq!(total.weight_bytes, 4 * (6 * 2 * 9 + 24 + 6 + 1));
+    }
+}
