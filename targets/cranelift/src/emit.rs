@@ -1,5 +1,7 @@
 //! From machine code to an object file: kernels as local functions, the entry function, the weights.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use avocet_ir::backend::{Backend, BackendError, MachineCode};
 use avocet_ir::program::{ALIGNMENT, Program};
 use avocet_target_spec::Target;
@@ -53,21 +55,28 @@ pub enum Weights {
     External,
 }
 
-/// Compiles all kernels of a program, on as many threads as there are cores. The result is in the kernels' order.
-pub fn compile_kernels(program: &Program, backend: &dyn Backend) -> Result<Vec<MachineCode>, BackendError> {
+/// Compiles all kernels of a program, on as many threads as there are cores; `progress` is told how many are done, from
+/// any of them. The result is in the kernels' order.
+pub fn compile_kernels(
+    program: &Program,
+    backend: &dyn Backend,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<Vec<MachineCode>, BackendError> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(program.kernels.len());
     let mut results: Vec<Option<Result<MachineCode, BackendError>>> = Vec::new();
     results.resize_with(program.kernels.len(), || None);
-    let next = std::sync::atomic::AtomicUsize::new(0);
+    let next = AtomicUsize::new(0);
+    let finished = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|_| {
                 scope.spawn(|| {
                     let mut done = Vec::new();
                     loop {
-                        let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        let number = next.fetch_add(1, Ordering::Relaxed);
                         let Some(kernel) = program.kernels.get(number) else { return done };
                         done.push((number, backend.compile(kernel)));
+                        progress(finished.fetch_add(1, Ordering::Relaxed) + 1);
                     }
                 })
             })

@@ -57,7 +57,7 @@ fn targets() -> Vec<Target> {
 
 fn run(program: &Program, target: &Target, input: &[f32]) -> Vec<f32> {
     let backend = Cranelift::new(target).expect("supported");
-    let code = compile_kernels(program, &backend).expect("compiles");
+    let code = compile_kernels(program, &backend, &|_| {}).expect("compiles");
     let jit = Code::new(program, &code, target).expect("the host");
     let mut output = vec![0.0f32; program.outputs[0].ty.shape.elements()];
     let context = Context { arena: std::ptr::null_mut(), weights: std::ptr::null() };
@@ -259,7 +259,7 @@ fn wrong_pointers_are_refused() {
     });
     let target = Target::host();
     let backend = Cranelift::new(&target).expect("supported");
-    let code = compile_kernels(&program, &backend).expect("compiles");
+    let code = compile_kernels(&program, &backend, &|_| {}).expect("compiles");
     let jit = Code::new(&program, &code, &target).expect("the host");
     let (input, mut output) = ([0u32; 5], [0u32; 4]);
     let context = Context { arena: std::ptr::null_mut(), weights: std::ptr::null() };
@@ -291,7 +291,7 @@ fn no_page_is_writable_and_executable() {
         b.store(y, 0usize, value);
     });
     let target = Target::host();
-    let code = compile_kernels(&program, &Cranelift::new(&target).expect("supported")).expect("compiles");
+    let code = compile_kernels(&program, &Cranelift::new(&target).expect("supported"), &|_| {}).expect("compiles");
     let _jit = Code::new(&program, &code, &target).expect("the host");
     let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux");
     let both: Vec<&str> =

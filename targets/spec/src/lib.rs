@@ -7,10 +7,12 @@
 mod error;
 mod features;
 mod host;
+mod limits;
 mod schema;
 
 pub use error::TargetError;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use target_lexicon::Triple;
@@ -23,16 +25,17 @@ const BUILT_IN: &[(&str, &str)] = &[
 ];
 
 /// A processor with its operating system.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Name on the command line.
+    /// Name on the command line: letters, digits, `-`, `_` and `.`.
     pub name: String,
-    /// What it is, for people.
+    /// What it is, for people, in one line.
     pub description: String,
     /// Architecture, operating system and object format.
     pub triple: Triple,
-    /// Instruction sets beyond the architecture's base, by the names that rustc gives them; sorted.
-    pub features: Vec<String>,
+    /// Instruction sets that the processor has, by the names that rustc gives them. Whoever has one has those that it
+    /// implies: with `avx2` there is `avx`.
+    pub features: BTreeSet<String>,
     /// Vector unit.
     pub vector: Vector,
     /// Data caches.
@@ -41,6 +44,8 @@ pub struct Target {
     pub issue: Issue,
     /// Cores that compiled code may count on, where known.
     pub cores: Option<u32>,
+    /// Highest frequency of a core, where known; for estimates only.
+    pub frequency_mhz: Option<u32>,
 }
 
 /// Vector unit of a target.
@@ -48,13 +53,14 @@ pub struct Target {
 pub struct Vector {
     /// Widths of the vectors that there are, ascending; none for a processor without vectors.
     pub bits: Vec<u32>,
-    /// Vector registers.
+    /// Vector registers; 0 for a processor without vectors.
     pub registers: u32,
     /// Whether multiply-add is one instruction with one rounding.
     pub fma: bool,
 }
 
-/// Sizes in bytes of the data caches of a core; 0 where there is none or it isn't known.
+/// Sizes in bytes of the data caches that a core sees, whole where cores share one; 0 where there is none or it isn't
+/// known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Caches {
     /// A line.
@@ -67,7 +73,7 @@ pub struct Caches {
     pub l3: u32,
 }
 
-/// What a core issues in one cycle.
+/// What a core issues in one cycle, in the widest vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Issue {
     /// Vector multiply-adds.
@@ -82,7 +88,7 @@ impl Target {
         std::iter::once("host").chain(BUILT_IN.iter().map(|(name, _)| *name)).collect()
     }
 
-    /// A built-in target, or the machine at hand for `host`.
+    /// A built-in target, or the machine at hand for `host`. The error lists what there is.
     pub fn by_name(name: &str) -> Result<Self, TargetError> {
         if name == "host" {
             return Ok(Target::host());
@@ -93,12 +99,12 @@ impl Target {
         }
     }
 
-    /// The machine at hand.
+    /// The machine at hand. Never fails: what can't be found out, on this or that operating system, is a cautious guess.
     pub fn host() -> Self {
         host::detect()
     }
 
-    /// A target from the text of a description; `origin` names it in errors.
+    /// A target from the text of a description, which may be anyone's; `origin`, mostly the file, names it in errors.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, TargetError> {
         schema::parse(text, origin)
     }
@@ -110,12 +116,12 @@ impl Target {
 
     /// Whether the target has a feature.
     pub fn has_feature(&self, feature: &str) -> bool {
-        self.features.iter().any(|f| f == feature)
+        self.features.contains(feature)
     }
 
-    /// Lanes of f32 in the widest vector of at most `bits` bits; 1 when there is none.
-    pub fn f32_lanes(&self, bits: u32) -> usize {
-        let widest = self.vector.bits.iter().copied().filter(|&b| b <= bits).max();
+    /// Lanes of f32 in the widest vector of at most `max_bits` bits; 1, a scalar, when there is none.
+    pub fn f32_lanes(&self, max_bits: u32) -> usize {
+        let widest = self.vector.bits.iter().copied().filter(|&bits| bits <= max_bits).max();
         widest.map_or(1, |bits| (bits / 32).max(1) as usize)
     }
 }
