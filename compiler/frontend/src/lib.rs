@@ -1,1 +1,7 @@
-//! Reads ONNX files and architecture descriptions into avocet's graph
+//! Frontends: model files in, the graph IR out.
+//!
+//! [`arch`] reads architecture descriptions and [`weights`] what fills them. Frontends know the graph and nothing behind
+//! it; constants that they must compute they ask of [`avocet_ir::Evaluate`].
+
+pub mod arch;
+pub mod weights;

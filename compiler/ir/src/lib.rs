@@ -24,4 +24,4 @@ pub mod tensor;
 pub use evaluate::Evaluate;
 pub use graph::{Graph, GraphError, Node, NodeId, Value};
 pub use op::Op;
-pub use tensor::{DType, Shape, Tensor, TensorData, TensorType};
+pub use tensor::{DType, Shape, Tensor, TensorData, TensorError, TensorType};

@@ -1,0 +1,349 @@
+//! The parts that blocks are made of: convolutions with normalisation and activation, gates, dense layers.
+//!
+//! Tensor names are `BLOCK.PART.conv.weight`, `BLOCK.PART.conv.bias`, `BLOCK.PART.norm.{weight,bias,running_mean,
+//! running_var}`, and `BLOCK.PART.{weight,bias}` of dense layers.
+
+use std::collections::BTreeMap;
+
+use avocet_ir::op::{Binary, Conv, Layout, Op, Padding, ReduceKind, Unary};
+use avocet_ir::{Graph, GraphError, Shape, TensorType, Value};
+
+use super::scaling::{Scaling, round_channels};
+use super::schema::{Activation, Cell, File, PaddingRule, SqueezeExcite, SqueezeOf};
+use crate::weights::{Role, Weights, WeightsError};
+
+/// Most channels of a tensor.
+const MOST_CHANNELS: usize = 1 << 17;
+/// Most nodes of a graph.
+const MOST_NODES: usize = 1 << 17;
+/// Most learned numbers of a network: 8 GiB of f32.
+const MOST_PARAMETERS: usize = 1 << 31;
+
+/// Why a block can't be built.
+#[derive(Debug)]
+pub(super) enum BuildError {
+    /// What the block says is impossible.
+    Invalid(String),
+    /// Its weights are.
+    Weights(WeightsError),
+}
+
+impl From<String> for BuildError {
+    fn from(problem: String) -> Self {
+        BuildError::Invalid(problem)
+    }
+}
+
+impl From<&str> for BuildError {
+    fn from(problem: &str) -> Self {
+        BuildError::Invalid(problem.into())
+    }
+}
+
+impl From<WeightsError> for BuildError {
+    fn from(error: WeightsError) -> Self {
+        match error {
+            WeightsError::Tensor(error) => BuildError::Invalid(error.to_string()),
+            error => BuildError::Weights(error),
+        }
+    }
+}
+
+impl From<GraphError> for BuildError {
+    fn from(error: GraphError) -> Self {
+        match error {
+            // The node's name only repeats where we are.
+            GraphError::Infer { source, .. } => BuildError::Invalid(source.to_string()),
+            error => BuildError::Invalid(error.to_string()),
+        }
+    }
+}
+
+/// One convolution with what belongs to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConvSpec {
+    pub(super) out: usize,
+    pub(super) kernel: usize,
+    pub(super) stride: usize,
+    pub(super) dilation: usize,
+    pub(super) groups: usize,
+    /// Batch normalisation, or else a bias.
+    pub(super) norm: bool,
+    pub(super) activation: Activation,
+    pub(super) padding: PaddingRule,
+}
+
+/// A graph in the making.
+pub(super) struct Builder<'a> {
+    pub(super) graph: Graph,
+    /// The result so far.
+    pub(super) value: Value,
+    /// The result before the last cell, for cells.
+    pub(super) previous: Option<Value>,
+    pub(super) saved: BTreeMap<String, Value>,
+    pub(super) file: &'a File,
+    pub(super) scaling: &'a Scaling,
+    weights: Weights,
+    parameters: usize,
+    /// Unnamed blocks so far.
+    pub(super) unnamed: usize,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(
+        file: &'a File,
+        batch: usize,
+        scaling: &'a Scaling,
+        weights: Weights,
+    ) -> Result<Self, BuildError> {
+        let [height, width] = scaling.size;
+        let dims = [batch, file.input.channels, height, width];
+        if dims.contains(&0) {
+            return Err(format!("the input {dims:?} has a dimension of size zero").into());
+        }
+        let ty = TensorType::f32(dims).map_err(|e| e.to_string())?;
+        let mut graph = Graph::new(file.name.clone());
+        let name = file.input.name.clone().unwrap_or_else(|| "input".into());
+        let value = graph.add(name, Op::Input(ty), &[])?;
+        let saved = BTreeMap::new();
+        Ok(Builder { graph, value, previous: None, saved, file, scaling, weights, parameters: 0, unnamed: 0 })
+    }
+
+    /// The finished graph.
+    pub(super) fn finish(mut self) -> Result<Graph, WeightsError> {
+        self.graph.add_output("output", self.value);
+        self.weights.finish()?;
+        Ok(self.graph)
+    }
+
+    /// Dimensions of a value.
+    pub(super) fn dims(&self, value: Value) -> Vec<usize> {
+        self.graph.ty(value).dims().to_vec()
+    }
+
+    /// Channels of an image.
+    pub(super) fn channels(&self, value: Value) -> Result<usize, BuildError> {
+        match self.dims(value)[..] {
+            [_, channels, _, _] => Ok(channels),
+            _ => Err(format!("it needs an image, but gets {}", self.graph.ty(value)).into()),
+        }
+    }
+
+    /// A cell by its name.
+    pub(super) fn cell(&self, name: &str) -> Result<&'a Cell, BuildError> {
+        let known = || self.file.cells.keys().cloned().collect::<Vec<_>>().join(", ");
+        self.file.cells.get(name).ok_or_else(|| format!("there is no cell '{name}'; known are: {}", known()).into())
+    }
+
+    pub(super) fn add(&mut self, name: &str, op: Op, inputs: &[Value]) -> Result<Value, BuildError> {
+        if self.graph.len() >= MOST_NODES {
+            return Err(format!("the network has more than {MOST_NODES} nodes").into());
+        }
+        Ok(self.graph.add(name, op, inputs)?)
+    }
+
+    fn tensor(&mut self, name: &str, dims: &[usize], role: Role) -> Result<Value, BuildError> {
+        let count = dims.iter().try_fold(1usize, |product, &d| product.checked_mul(d));
+        let total = count.and_then(|count| self.parameters.checked_add(count)).filter(|&t| t <= MOST_PARAMETERS);
+        self.parameters = total.ok_or_else(|| format!("'{name}' brings the network over {MOST_PARAMETERS} parameters"))?;
+        let tensor = self.weights.tensor(name, dims, role)?;
+        Ok(self.graph.constant(name, tensor))
+    }
+
+    /// An activation, if it is one.
+    pub(super) fn activate(&mut self, name: &str, x: Value, activation: Activation) -> Result<Value, BuildError> {
+        match activation.function() {
+            Some(function) => self.add(&format!("{name}.activation"), Op::Unary(function), &[x]),
+            None => Ok(x),
+        }
+    }
+
+    /// A convolution, then normalisation or bias, then activation.
+    pub(super) fn conv(&mut self, name: &str, x: Value, spec: ConvSpec) -> Result<Value, BuildError> {
+        let mut y = self.plain_conv(name, x, spec)?;
+        if spec.norm {
+            y = self.norm(name, y)?;
+        } else {
+            let bias = self.tensor(&format!("{name}.conv.bias"), &[spec.out], Role::Bias)?;
+            y = self.add_bias(&format!("{name}.bias"), y, bias)?;
+        }
+        self.activate(name, y, spec.activation)
+    }
+
+    /// A convolution and nothing else.
+    pub(super) fn plain_conv(&mut self, name: &str, x: Value, spec: ConvSpec) -> Result<Value, BuildError> {
+        let channels = self.channels(x)?;
+        let ConvSpec { out, kernel, stride, dilation, groups, activation, padding, .. } = spec;
+        check_range("channels", out, MOST_CHANNELS)?;
+        check_range("groups", groups, MOST_CHANNELS)?;
+        if !channels.is_multiple_of(groups) {
+            return Err(format!("{groups} groups do not divide {channels} channels").into());
+        }
+        let padding = self.padding(x, kernel, stride, dilation, padding)?;
+        let per_group = channels / groups;
+        let fan_in = per_group * kernel * kernel;
+        let role = Role::Weight { fan_in, rectified: activation != Activation::None };
+        let weight = self.tensor(&format!("{name}.conv.weight"), &[out, per_group, kernel, kernel], role)?;
+        let op = Op::Conv(Conv {
+            strides: [stride; 2],
+            dilations: [dilation; 2],
+            padding,
+            groups,
+            layout: Layout::Nchw,
+        });
+        self.add(&format!("{name}.conv"), op, &[x, weight])
+    }
+
+    /// A bias of a channel each, as `[C, 1, 1]`.
+    fn add_bias(&mut self, name: &str, y: Value, bias: Value) -> Result<Value, BuildError> {
+        let tensor = self.graph.as_constant(bias).cloned();
+        let channels = self.channels(y)?;
+        let shape = Shape::new([channels, 1, 1]).map_err(|e| e.to_string())?;
+        let reshaped = tensor.and_then(|t| t.reshaped(shape).ok()).ok_or("a bias of another size")?;
+        let full = self.graph.constant(format!("{name}.value"), reshaped);
+        // The flat form has no other user.
+        self.graph.remove(bias.node)?;
+        self.add(name, Op::Binary(Binary::Add), &[y, full])
+    }
+
+    /// Batch normalisation.
+    pub(super) fn norm(&mut self, name: &str, x: Value) -> Result<Value, BuildError> {
+        let channels = self.channels(x)?;
+        let mut inputs = vec![x];
+        for (part, role) in [
+            ("weight", Role::Scale),
+            ("bias", Role::Bias),
+            ("running_mean", Role::Mean),
+            ("running_var", Role::Variance),
+        ] {
+            inputs.push(self.tensor(&format!("{name}.norm.{part}"), &[channels], role)?);
+        }
+        let epsilon = self.file.defaults.epsilon;
+        self.add(&format!("{name}.norm"), Op::BatchNorm { epsilon, axis: 1 }, &inputs)
+    }
+
+    /// Padding of a window by a rule.
+    pub(super) fn padding(
+        &self,
+        x: Value,
+        kernel: usize,
+        stride: usize,
+        dilation: usize,
+        rule: PaddingRule,
+    ) -> Result<Padding, BuildError> {
+        for (what, value) in [("kernel", kernel), ("stride", stride), ("dilation", dilation)] {
+            check_range(what, value, 1024)?;
+        }
+        let span = (kernel - 1) * dilation + 1;
+        Ok(match rule {
+            PaddingRule::Valid => Padding::default(),
+            PaddingRule::Symmetric => Padding::symmetric((span - 1) / 2, (span - 1) / 2),
+            PaddingRule::Same => {
+                let dims = self.dims(x);
+                let [.., height, width] = dims[..] else { return Err("it needs an image".into()) };
+                let total = |size: usize| ((size.div_ceil(stride) - 1) * stride + span).saturating_sub(size);
+                let [rows, columns] = [total(height), total(width)];
+                let (top, left) = (rows / 2, columns / 2);
+                Padding { top, left, bottom: rows - top, right: columns - left }
+            }
+        })
+    }
+
+    /// Squeeze-and-excitation on `x`; `input` are the channels of the block's input.
+    pub(super) fn squeeze_excite(
+        &mut self,
+        name: &str,
+        x: Value,
+        input: usize,
+        se: &SqueezeExcite,
+        activation: Activation,
+    ) -> Result<Value, BuildError> {
+        let channels = self.channels(x)?;
+        let base = match se.of {
+            SqueezeOf::Input => input,
+            SqueezeOf::Expanded => channels,
+        };
+        if !(0.0..=16.0).contains(&se.ratio) || !(1..=1024).contains(&se.divisor) {
+            return Err("se.ratio must be from 0 to 16 and se.divisor from 1 to 1024".into());
+        }
+        let squeezed = base as f64 * se.ratio;
+        let squeezed = match se.divisor {
+            1 => (squeezed.floor() as usize).max(1),
+            divisor => round_channels(squeezed, divisor),
+        };
+        let spec = ConvSpec {
+            out: squeezed,
+            kernel: 1,
+            stride: 1,
+            dilation: 1,
+            groups: 1,
+            norm: false,
+            activation: se.activation.unwrap_or(activation),
+            padding: PaddingRule::Valid,
+        };
+        let mean = Op::Reduce { kind: ReduceKind::Mean, axes: vec![2, 3], keep_dims: true };
+        let pooled = self.add(&format!("{name}.pool"), mean, &[x])?;
+        let reduced = self.conv(&format!("{name}.reduce"), pooled, spec)?;
+        let spec = ConvSpec { out: channels, activation: se.gate, ..spec };
+        let gate = self.conv(&format!("{name}.expand"), reduced, spec)?;
+        self.add(name, Op::Binary(Binary::Mul), &[x, gate])
+    }
+
+    /// The mean over the image, as a matrix of a row for each image.
+    pub(super) fn global_pool(&mut self, name: &str, x: Value) -> Result<Value, BuildError> {
+        self.channels(x)?;
+        let mean = Op::Reduce { kind: ReduceKind::Mean, axes: vec![2, 3], keep_dims: false };
+        self.add(&format!("{name}.pool"), mean, &[x])
+    }
+
+    /// Everything but the batch in one dimension.
+    pub(super) fn flatten(&mut self, name: &str, x: Value) -> Result<Value, BuildError> {
+        let dims = self.dims(x);
+        let (Some(&batch), true) = (dims.first(), dims.len() != 2) else { return Ok(x) };
+        let rest = dims[1..].iter().product::<usize>();
+        let shape = Shape::new([batch, rest]).map_err(|e| e.to_string())?;
+        self.add(&format!("{name}.flatten"), Op::Reshape { shape }, &[x])
+    }
+
+    /// A fully connected layer with bias.
+    pub(super) fn dense(
+        &mut self,
+        name: &str,
+        x: Value,
+        out: usize,
+        activation: Activation,
+    ) -> Result<Value, BuildError> {
+        check_range("units", out, MOST_CHANNELS)?;
+        let x = self.flatten(name, x)?;
+        let inputs = self.dims(x)[1];
+        let role = Role::Weight { fan_in: inputs, rectified: activation != Activation::None };
+        let weight = self.tensor(&format!("{name}.weight"), &[out, inputs], role)?;
+        let bias = self.tensor(&format!("{name}.bias"), &[out], Role::Bias)?;
+        let op = Op::MatMul { transpose_a: false, transpose_b: true };
+        let y = self.add(&format!("{name}.product"), op, &[x, weight])?;
+        let y = self.add(name, Op::Binary(Binary::Add), &[y, bias])?;
+        self.activate(name, y, activation)
+    }
+
+    /// The sum of two values of the same shape.
+    pub(super) fn sum(&mut self, name: &str, a: Value, b: Value) -> Result<Value, BuildError> {
+        let (left, right) = (self.graph.ty(a), self.graph.ty(b));
+        if left != right {
+            return Err(format!("{left} and {right} can't be added").into());
+        }
+        self.add(name, Op::Binary(Binary::Add), &[a, b])
+    }
+
+    /// `max(x, 0)`.
+    pub(super) fn relu(&mut self, name: &str, x: Value) -> Result<Value, BuildError> {
+        self.add(&format!("{name}.relu"), Op::Unary(Unary::Relu), &[x])
+    }
+}
+
+/// That a size is from 1 to a limit.
+pub(super) fn check_range(what: &str, value: usize, most: usize) -> Result<(), BuildError> {
+    match (1..=most).contains(&value) {
+        true => Ok(()),
+        false => Err(format!("{what} is {value}, expected 1 to {most}").into()),
+    }
+}
