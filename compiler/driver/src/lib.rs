@@ -1,1 +1,54 @@
-//! An ahead-of-time compiler for efficient neural networks
+//! avocet: an ahead-of-time compiler for efficient neural networks.
+//!
+//! A [`Model`] comes from an ONNX file, an architecture description or a graph; [`Model::compile`] specialises it to a
+//! [`Target`]; the [`Artifact`] is written as an object file with a C header, or run in this process
+//! ([`Artifact::jit`]).
+//!
+//! ```
+//! use avocet::{Model, Options, Target, Tensor};
+//!
+//! let text = r#"
+//! version = 1
+//! name = "tiny"
+//! input = { channels = 3, height = 8, width = 8 }
+//!
+//! [[blocks]]
+//! type = "conv"
+//! out = 16
+//! kernel = 3
+//! stride = 2
+//! activation = "relu6"
+//!
+//! [[blocks]]
+//! type = "classifier"
+//! classes = 10
+//! "#;
+//! let model = Model::from_description(text, "tiny.toml")?;
+//! let artifact = model.compile(&Target::host(), &Options::default())?;
+//! let compiled = artifact.jit()?;
+//! let image = Tensor::f32([1, 3, 8, 8], vec![0.5; 192])?;
+//! let outputs = compiled.run(&[image])?;
+//! assert_eq!(outputs[0].shape().dims(), [1, 10]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod artifact;
+mod compile;
+mod error;
+mod header;
+pub mod inspect;
+mod jit;
+mod library;
+mod manifest;
+mod model;
+mod output;
+
+pub use artifact::Artifact;
+pub use compile::{Options, Stage, Weights};
+pub use error::Error;
+pub use jit::{Compiled, RunError, Session};
+pub use model::{LoadOptions, Model};
+
+pub use avocet_ir::program::Port;
+pub use avocet_ir::{DType, Graph, Shape, Tensor, TensorType};
+pub use avocet_target_spec::{Target, TargetError};

@@ -131,7 +131,11 @@ fn pointwise(spec: ConvSpec) -> ConvSpec {
 }
 
 /// Sandler et al., MobileNetV2, 2018; with `se`, Tan et al., MnasNet, 2018.
-fn inverted_residual(b: &mut Builder, instance: &Instance, activation: Activation) -> Result<Value, BuildError> {
+fn inverted_residual(
+    b: &mut Builder,
+    instance: &Instance,
+    activation: Activation,
+) -> Result<Value, BuildError> {
     let (block, name, x) = (instance.block, &instance.name, b.value);
     let full = spec(b, instance, 3)?;
     let channels = b.channels(x)?;
@@ -160,7 +164,8 @@ fn inverted_residual(b: &mut Builder, instance: &Instance, activation: Activatio
     if let Some(se) = se {
         y = b.squeeze_excite(&format!("{name}.se"), y, channels, se, activation)?;
     }
-    let y = b.conv(&format!("{name}.project"), y, ConvSpec { activation: Activation::None, ..pointwise(full) })?;
+    let y =
+        b.conv(&format!("{name}.project"), y, ConvSpec { activation: Activation::None, ..pointwise(full) })?;
     residual(b, instance, y)
 }
 
@@ -181,7 +186,8 @@ fn fused(b: &mut Builder, instance: &Instance, activation: Activation) -> Result
     if let Some(se) = &block.se {
         y = b.squeeze_excite(&format!("{name}.se"), y, channels, se, activation)?;
     }
-    let y = b.conv(&format!("{name}.project"), y, ConvSpec { activation: Activation::None, ..pointwise(full) })?;
+    let y =
+        b.conv(&format!("{name}.project"), y, ConvSpec { activation: Activation::None, ..pointwise(full) })?;
     residual(b, instance, y)
 }
 
@@ -201,7 +207,8 @@ fn bottleneck(b: &mut Builder, instance: &Instance, activation: Activation) -> R
     let hidden = block.hidden.unwrap_or(full.out / 4).max(1);
     let y = b.conv(&format!("{name}.reduce"), x, ConvSpec { out: hidden, ..pointwise(full) })?;
     let y = b.conv(&format!("{name}.spatial"), y, ConvSpec { out: hidden, ..full })?;
-    let y = b.conv(&format!("{name}.expand"), y, ConvSpec { activation: Activation::None, ..pointwise(full) })?;
+    let y =
+        b.conv(&format!("{name}.expand"), y, ConvSpec { activation: Activation::None, ..pointwise(full) })?;
     shortcut(b, instance, full, y, activation)
 }
 

@@ -132,7 +132,10 @@ impl<'a> Builder<'a> {
     /// A cell by its name.
     pub(super) fn cell(&self, name: &str) -> Result<&'a Cell, BuildError> {
         let known = || self.file.cells.keys().cloned().collect::<Vec<_>>().join(", ");
-        self.file.cells.get(name).ok_or_else(|| format!("there is no cell '{name}'; known are: {}", known()).into())
+        self.file
+            .cells
+            .get(name)
+            .ok_or_else(|| format!("there is no cell '{name}'; known are: {}", known()).into())
     }
 
     pub(super) fn add(&mut self, name: &str, op: Op, inputs: &[Value]) -> Result<Value, BuildError> {
@@ -144,14 +147,21 @@ impl<'a> Builder<'a> {
 
     fn tensor(&mut self, name: &str, dims: &[usize], role: Role) -> Result<Value, BuildError> {
         let count = dims.iter().try_fold(1usize, |product, &d| product.checked_mul(d));
-        let total = count.and_then(|count| self.parameters.checked_add(count)).filter(|&t| t <= MOST_PARAMETERS);
-        self.parameters = total.ok_or_else(|| format!("'{name}' brings the network over {MOST_PARAMETERS} parameters"))?;
+        let total =
+            count.and_then(|count| self.parameters.checked_add(count)).filter(|&t| t <= MOST_PARAMETERS);
+        self.parameters =
+            total.ok_or_else(|| format!("'{name}' brings the network over {MOST_PARAMETERS} parameters"))?;
         let tensor = self.weights.tensor(name, dims, role)?;
         Ok(self.graph.constant(name, tensor))
     }
 
     /// An activation, if it is one.
-    pub(super) fn activate(&mut self, name: &str, x: Value, activation: Activation) -> Result<Value, BuildError> {
+    pub(super) fn activate(
+        &mut self,
+        name: &str,
+        x: Value,
+        activation: Activation,
+    ) -> Result<Value, BuildError> {
         match activation.function() {
             Some(function) => self.add(&format!("{name}.activation"), Op::Unary(function), &[x]),
             None => Ok(x),

@@ -28,7 +28,9 @@ pub(super) fn add(
     let current = project(b, &format!("{name}.current"), x, filters)?;
     let previous = match project_previous {
         false => before,
-        true if b.dims(before)[2..] == b.dims(x)[2..] => project(b, &format!("{name}.previous"), before, filters)?,
+        true if b.dims(before)[2..] == b.dims(x)[2..] => {
+            project(b, &format!("{name}.previous"), before, filters)?
+        }
         true => reduce(b, &format!("{name}.previous"), before, filters)?,
     };
     let mut results: Vec<Value> = Vec::new();
@@ -62,7 +64,8 @@ pub(super) fn add(
 fn state_of(results: &[Value], name: &str) -> Result<Value, BuildError> {
     let result = name.parse::<usize>().ok().and_then(|number| results.get(number).copied());
     result.ok_or_else(|| {
-        format!("'{name}' is no state here; expected current, previous or a number below {}", results.len()).into()
+        format!("'{name}' is no state here; expected current, previous or a number below {}", results.len())
+            .into()
     })
 }
 
@@ -98,9 +101,17 @@ fn reduce(b: &mut Builder, name: &str, x: Value, filters: usize) -> Result<Value
     let part = |start: usize| {
         let axis = |start, count, step| SliceAxis { start, count, step };
         let every_second = |size: usize| axis(start, size.div_ceil(2), 2);
-        Op::Slice { axes: vec![axis(0, dims[0], 1), axis(0, dims[1], 1), every_second(dims[2]), every_second(dims[3])] }
+        Op::Slice {
+            axes: vec![
+                axis(0, dims[0], 1),
+                axis(0, dims[1], 1),
+                every_second(dims[2]),
+                every_second(dims[3]),
+            ],
+        }
     };
-    let (first, second) = (b.add(&format!("{name}.even"), part(0), &[x])?, b.add(&format!("{name}.odd"), part(1), &[padded])?);
+    let (first, second) =
+        (b.add(&format!("{name}.even"), part(0), &[x])?, b.add(&format!("{name}.odd"), part(1), &[padded])?);
     let mut halves = Vec::with_capacity(2);
     for (side, half) in [("first", first), ("second", second)] {
         halves.push(b.plain_conv(&format!("{name}.{side}"), half, linear(filters / 2))?);

@@ -116,13 +116,15 @@ impl Description {
 
     /// Writes the network out as a graph with weights.
     pub fn build(&self, options: &BuildOptions) -> Result<Graph, ArchError> {
-        let invalid = |line: usize, problem: String| ArchError::Invalid { origin: self.origin.clone(), line, problem };
+        let invalid =
+            |line: usize, problem: String| ArchError::Invalid { origin: self.origin.clone(), line, problem };
         let scaling = scaling::Scaling::new(&self.file, options).map_err(|e| invalid(1, e))?;
         let weights = self.weights(options)?;
-        let mut builder = Builder::new(&self.file, options.batch, &scaling, weights).map_err(|e| match e {
-            builder::BuildError::Weights(e) => e.into(),
-            builder::BuildError::Invalid(problem) => invalid(1, problem),
-        })?;
+        let mut builder =
+            Builder::new(&self.file, options.batch, &scaling, weights).map_err(|e| match e {
+                builder::BuildError::Weights(e) => e.into(),
+                builder::BuildError::Invalid(problem) => invalid(1, problem),
+            })?;
         for (number, block) in self.file.blocks.iter().enumerate() {
             let line = self.lines.get(number).copied().unwrap_or(1);
             blocks::add(&mut builder, block).map_err(|e| match e {
@@ -153,7 +155,8 @@ impl Description {
     fn inside(&self, file: &str) -> Result<PathBuf, ArchError> {
         let refused = || ArchError::Read {
             file: file.into(),
-            problem: "a description may only name weights in its own folder; pass other files explicitly".into(),
+            problem: "a description may only name weights in its own folder; pass other files explicitly"
+                .into(),
         };
         let path = Path::new(file);
         let plain = path.components().all(|c| matches!(c, std::path::Component::Normal(_)));
@@ -165,7 +168,9 @@ impl Description {
         // A link in the folder may lead out of it.
         match (joined.canonicalize(), folder.canonicalize()) {
             (Ok(real), Ok(folder)) if !real.starts_with(&folder) => Err(refused()),
-            (Err(e), _) => Err(ArchError::Read { file: joined.display().to_string(), problem: e.to_string() }),
+            (Err(e), _) => {
+                Err(ArchError::Read { file: joined.display().to_string(), problem: e.to_string() })
+            }
             _ => Ok(joined),
         }
     }

@@ -47,7 +47,9 @@ impl Scaling {
             None => (power(compound.beta), power(compound.alpha)),
         };
         if !(0.01..=1000.0).contains(&width) || !(0.01..=1000.0).contains(&depth) {
-            return Err(format!("factors {width} of the width and {depth} of the depth: expected 0.01 to 1000"));
+            return Err(format!(
+                "factors {width} of the width and {depth} of the depth: expected 0.01 to 1000"
+            ));
         }
         let size = match (options.resolution, row) {
             (Some(_), _) => size,
@@ -84,7 +86,9 @@ mod tests {
 
     #[test]
     fn channels_are_rounded_as_efficientnet_does() {
-        for (channels, factor, expected) in [(32, 1.1, 32), (40, 1.2, 48), (1280, 1.4, 1792), (16, 1.8, 32), (24, 1.1, 24)] {
+        for (channels, factor, expected) in
+            [(32, 1.1, 32), (40, 1.2, 48), (1280, 1.4, 1792), (16, 1.8, 32), (24, 1.1, 24)]
+        {
             assert_eq!(round_channels(channels as f64 * factor, 8), expected, "{channels} * {factor}");
         }
         assert_eq!(round_channels(1.0, 8), 8);

@@ -355,11 +355,27 @@ impl Kind {
             Kind::Conv => {
                 &["out", "kernel", "stride", "dilation", "groups", "norm", "activation", "padding", "scale"]
             }
-            Kind::DepthwiseSeparable => {
-                &["out", "kernel", "stride", "dilation", "activation", "project_activation", "padding", "scale"]
-            }
+            Kind::DepthwiseSeparable => &[
+                "out",
+                "kernel",
+                "stride",
+                "dilation",
+                "activation",
+                "project_activation",
+                "padding",
+                "scale",
+            ],
             Kind::InvertedResidual | Kind::Mbconv => &[
-                "out", "kernel", "stride", "dilation", "activation", "padding", "expand", "hidden", "se", "residual",
+                "out",
+                "kernel",
+                "stride",
+                "dilation",
+                "activation",
+                "padding",
+                "expand",
+                "hidden",
+                "se",
+                "residual",
                 "scale",
             ],
             Kind::FusedMbconv => {

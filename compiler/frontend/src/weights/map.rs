@@ -23,7 +23,8 @@ fn variable(part: &str) -> Option<&str> {
 
 impl Rule {
     fn apply(&self, name: &str) -> Option<String> {
-        let (pattern, parts): (Vec<&str>, Vec<&str>) = (self.from.split('.').collect(), name.split('.').collect());
+        let (pattern, parts): (Vec<&str>, Vec<&str>) =
+            (self.from.split('.').collect(), name.split('.').collect());
         if pattern.len() != parts.len() {
             return None;
         }
@@ -37,9 +38,10 @@ impl Rule {
                 None => return None,
             }
         }
-        let parts = self.to.split('.').map(|part| {
-            variable(part).and_then(|variable| carried.get(variable).copied()).unwrap_or(part)
-        });
+        let parts = self
+            .to
+            .split('.')
+            .map(|part| variable(part).and_then(|variable| carried.get(variable).copied()).unwrap_or(part));
         Some(parts.collect::<Vec<_>>().join("."))
     }
 }

@@ -132,7 +132,9 @@ impl Weights {
 
     /// Whether everything was there, and nothing was left over.
     pub fn finish(self) -> Result<(), WeightsError> {
-        let Weights::File(FileWeights { file, tensors, used, mut problems, .. }) = self else { return Ok(()) };
+        let Weights::File(FileWeights { file, tensors, used, mut problems, .. }) = self else {
+            return Ok(());
+        };
         // PyTorch counts batches in training; inference has no use for the count.
         let extra = tensors.keys().filter(|n| !used.contains(*n) && !n.ends_with("num_batches_tracked"));
         problems.extend(extra.map(|name| format!("  '{}' is not part of the network", name.escape_debug())));

@@ -29,7 +29,8 @@ impl SplitMix64 {
 }
 
 fn fnv1a(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    name.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// The tensor of this name.
@@ -73,9 +74,11 @@ mod tests {
         assert_eq!(make(1, "a"), make(1, "a"));
         assert_ne!(make(1, "a"), make(1, "b"));
         assert_ne!(make(1, "a"), make(2, "a"));
-        let bits = make(0, "golden").as_f32().expect("f32").iter().fold(0u64, |h, v| {
-            (h ^ u64::from(v.to_bits())).wrapping_mul(0x100_0000_01b3)
-        });
+        let bits = make(0, "golden")
+            .as_f32()
+            .expect("f32")
+            .iter()
+            .fold(0u64, |h, v| (h ^ u64::from(v.to_bits())).wrapping_mul(0x100_0000_01b3));
         assert_eq!(bits, make_golden());
     }
 

@@ -69,8 +69,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
 }
 
 fn read_zip(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
-    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| format!("not a zip archive: {e}"))?;
-    let name = archive.file_names().find(|n| n.ends_with("/data.pkl") || *n == "data.pkl").map(str::to_string);
+    let mut archive =
+        zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| format!("not a zip archive: {e}"))?;
+    let name =
+        archive.file_names().find(|n| n.ends_with("/data.pkl") || *n == "data.pkl").map(str::to_string);
     let name = name.ok_or("the archive has no data.pkl: not a PyTorch file")?;
     let folder = name.strip_suffix("data.pkl").unwrap_or_default().to_string();
     let mut member = |name: &str| -> Result<Vec<u8>, String> {
@@ -92,7 +94,8 @@ fn read_zip(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
             let contents = member(&format!("{folder}data/{}", view.key))?;
             storages.insert(view.key.clone(), contents);
         }
-        tensors.insert(name.clone(), view.tensor(&storages[&view.key]).map_err(|e| format!("'{name}': {e}"))?);
+        tensors
+            .insert(name.clone(), view.tensor(&storages[&view.key]).map_err(|e| format!("'{name}': {e}"))?);
     }
     Ok(tensors)
 }
@@ -116,10 +119,13 @@ fn read_legacy(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
     let mut storages: HashMap<&str, &[u8]> = HashMap::new();
     for key in &keys {
         let Value::Text(key) = key else { return Err("a storage without a name".into()) };
-        let stored = types.get(key.as_str()).ok_or_else(|| format!("nothing says what storage '{key}' holds"))?;
+        let stored =
+            types.get(key.as_str()).ok_or_else(|| format!("nothing says what storage '{key}' holds"))?;
         let count = position.checked_add(8).and_then(|end| bytes.get(position..end));
-        let count: [u8; 8] = count.and_then(|b| b.try_into().ok()).ok_or("the file ends within its storages")?;
-        let length = usize::try_from(i64::from_le_bytes(count)).ok().and_then(|n| n.checked_mul(stored.bytes()));
+        let count: [u8; 8] =
+            count.and_then(|b| b.try_into().ok()).ok_or("the file ends within its storages")?;
+        let length =
+            usize::try_from(i64::from_le_bytes(count)).ok().and_then(|n| n.checked_mul(stored.bytes()));
         position += 8;
         let end = length.and_then(|l| position.checked_add(l));
         let data = end.and_then(|end| bytes.get(position..end)).ok_or("the file ends within its storages")?;
@@ -196,9 +202,11 @@ impl View {
         let shape = Shape::new(self.shape.clone()).map_err(|e| e.to_string())?;
         let bytes = self.stored.bytes();
         // The last element must be inside; strides may repeat elements, so the count is bounded too.
-        let reach = self.shape.iter().zip(&self.strides).try_fold(self.offset, |sum, (&d, &s)| {
-            sum.checked_add(d.saturating_sub(1).checked_mul(s)?)
-        });
+        let reach = self
+            .shape
+            .iter()
+            .zip(&self.strides)
+            .try_fold(self.offset, |sum, (&d, &s)| sum.checked_add(d.saturating_sub(1).checked_mul(s)?));
         let (elements, available) = (shape.elements(), storage.len() / bytes);
         if elements > 0 && reach.is_none_or(|last| last >= available) || elements > available.max(1) {
             return Err(format!("shape {shape} with strides {:?} leaves its storage", self.strides));
@@ -252,7 +260,8 @@ mod tests {
     }
 
     fn legacy() -> Vec<u8> {
-        let mut file = vec![0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
+        let mut file =
+            vec![0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
         file.extend([0x80, 2, b'M', 0xe9, 3, b'.', 0x80, 2, b'}', b'.']);
         file.extend(object());
         file.extend([0x80, 2, b']']);

@@ -1,0 +1,57 @@
+//! `avocet compile`: everything a host needs, in a folder.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use avocet::{Options, Weights};
+use clap::{Args, ValueEnum};
+
+use super::progress::Progress;
+use super::{CommandError, ModelArguments, TargetArguments};
+
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    #[command(flatten)]
+    target: TargetArguments,
+    /// Folder for what is written; made if need be.
+    #[arg(short, long, value_name = "FOLDER")]
+    output: PathBuf,
+    /// Name of the C functions and files; by default the model's.
+    #[arg(long)]
+    name: Option<String>,
+    /// Where the weights are.
+    #[arg(long, value_enum, default_value_t = WeightsArgument::Embedded)]
+    weights: WeightsArgument,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WeightsArgument {
+    /// In the object's read-only data.
+    Embedded,
+    /// In a file of their own, which the host maps or loads.
+    External,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
+    let model = arguments.model.open()?;
+    let target = arguments.target.target()?;
+    let weights = match arguments.weights {
+        WeightsArgument::Embedded => Weights::Embedded,
+        WeightsArgument::External => Weights::External,
+    };
+    let options = Options { name: arguments.name.clone(), weights, ..Options::default() };
+    let artifact = {
+        let progress = Progress::new();
+        model.compile_with(&target, &options, &|stage| progress.stage(stage))?
+    };
+    let (written, failed) = artifact.write_all(&arguments.output)?;
+    for path in written {
+        println!("{}", path.display());
+    }
+    if let Some(error) = failed {
+        eprintln!("warning: {error}; everything else is written");
+    }
+    Ok(ExitCode::SUCCESS)
+}

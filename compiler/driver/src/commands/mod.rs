@@ -1,0 +1,93 @@
+//! The subcommands, and what they share.
+
+pub(crate) mod compile;
+pub(crate) mod inspect;
+mod progress;
+pub(crate) mod run;
+
+use std::path::PathBuf;
+
+use avocet::{Error, LoadOptions, Model, Target, TargetError};
+use clap::Args;
+
+/// Why a command did not do what was asked; every one of these is exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error(transparent)]
+    Avocet(#[from] Error),
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error("{}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+}
+
+/// Which model, and what its file leaves open.
+#[derive(Args, Debug)]
+pub(crate) struct ModelArguments {
+    /// The model: .onnx, or an architecture description (.toml, .yaml, .json).
+    model: PathBuf,
+    /// Size of a symbolic dimension of an ONNX model (repeatable); the batch is 1 unless it is given.
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dimension)]
+    dims: Vec<(String, usize)>,
+    /// Compound scaling coefficient of a description.
+    #[arg(long)]
+    phi: Option<u32>,
+    /// Weights of a description: a .safetensors, .pth or .pt file.
+    #[arg(long, value_name = "FILE")]
+    weights_file: Option<PathBuf>,
+    /// Seed of a description's random weights.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+impl ModelArguments {
+    pub(crate) fn open(&self) -> Result<Model, CommandError> {
+        let options = LoadOptions {
+            dims: self.dims.iter().cloned().collect(),
+            phi: self.phi,
+            weights: self.weights_file.clone(),
+            seed: self.seed,
+        };
+        Ok(Model::open(&self.model, &options)?)
+    }
+}
+
+fn dimension(text: &str) -> Result<(String, usize), String> {
+    let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
+    let (name, size) = parts.ok_or("expected NAME=SIZE, for example N=1")?;
+    let size = size.parse().map_err(|_| format!("'{size}' is not a size"))?;
+    Ok((name.into(), size))
+}
+
+/// What to compile for.
+#[derive(Args, Debug)]
+pub(crate) struct TargetArguments {
+    /// A built-in target (host, x86-64, x86-64-v3, x86-64-v4), or a .toml file that describes one.
+    #[arg(long, default_value = "host", value_name = "NAME|FILE")]
+    target: String,
+}
+
+impl TargetArguments {
+    pub(crate) fn target(&self) -> Result<Target, CommandError> {
+        if !self.target.ends_with(".toml") {
+            return Ok(Target::by_name(&self.target)?);
+        }
+        let path = PathBuf::from(&self.target);
+        let text = std::fs::read_to_string(&path).map_err(|source| CommandError::Read { path, source })?;
+        Ok(Target::from_toml(&text, &self.target)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::dimension;
+
+    #[test]
+    fn dimensions_are_names_with_sizes() {
+        assert_eq!(dimension("N=4"), Ok(("N".into(), 4)));
+        assert_eq!(dimension("x.2=48"), Ok(("x.2".into(), 48)));
+        for wrong in ["N", "=3", "N=", "N=x", "N=-1"] {
+            assert!(dimension(wrong).is_err(), "{wrong}");
+        }
+    }
+}

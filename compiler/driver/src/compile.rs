@@ -1,0 +1,133 @@
+//! The way from a model to machine code: passes, schedules, kernels, memory plan, code.
+
+use avocet_ir::backend::Backend;
+use avocet_ir::kernel::Element;
+use avocet_kernels::lower;
+use avocet_passes::schedule::{Machine, schedule};
+use avocet_passes::{Context, memory, run_all};
+use avocet_reference::Reference;
+use avocet_target_cranelift::Cranelift;
+use avocet_target_cranelift::emit::compile_kernels;
+use avocet_target_spec::Target;
+
+pub use avocet_target_cranelift::emit::Weights;
+
+use crate::artifact::Artifact;
+use crate::error::Error;
+use crate::model::Model;
+
+/// How a model is compiled.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Name of the C functions and files; by default the model's, with what C does not allow replaced by underscores.
+    pub name: Option<String>,
+    /// Where the weights of what is written are.
+    pub weights: Weights,
+    /// Verify the graph after every pass and check the memory plan twice: on in debug builds.
+    pub verify: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { name: None, weights: Weights::Embedded, verify: cfg!(debug_assertions) }
+    }
+}
+
+/// Where a compilation is, for progress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// After a pass of this name.
+    Pass(String),
+    /// Kernels are being generated.
+    Lowering,
+    /// Memory is being planned.
+    Planning,
+    /// Machine code of so many kernels is being made.
+    Code {
+        /// Kernels done.
+        done: usize,
+        /// Kernels in all.
+        of: usize,
+    },
+}
+
+impl Model {
+    /// Compiles the model for a target.
+    pub fn compile(&self, target: &Target, options: &Options) -> Result<Artifact, Error> {
+        self.compile_with(target, options, &|_| {})
+    }
+
+    /// Compiles the model and tells where it is.
+    pub fn compile_with(
+        &self,
+        target: &Target,
+        options: &Options,
+        progress: &(dyn Fn(Stage) + Sync),
+    ) -> Result<Artifact, Error> {
+        let name = match &options.name {
+            Some(name) if is_identifier(name) => name.clone(),
+            Some(name) => return Err(Error::Name(name.clone())),
+            None => identifier(self.name()),
+        };
+        let backend = Cranelift::new(target)?;
+        let mut graph = self.graph().clone();
+        let context = Context { verify: options.verify, ..Context::new(&Reference) };
+        run_all(&mut graph, &context, &mut |pass, _, _| progress(Stage::Pass(pass.into())))?;
+        let machine = Machine {
+            lanes: backend.lanes(Element::F32),
+            registers: backend.vector_registers(),
+            multiply_add: target.issue.multiply_add as usize,
+            loads: target.issue.loads as usize,
+        };
+        let schedules = schedule(&graph, &machine)?;
+        progress(Stage::Lowering);
+        let mut program = lower(&graph, &schedules)?;
+        progress(Stage::Planning);
+        let plan = memory::plan(&program).map_err(|e| Error::Memory(e.to_string()))?;
+        if options.verify {
+            memory::checker::check(&program, &plan).map_err(|e| Error::Memory(e.to_string()))?;
+        }
+        program.plan = Some(plan);
+        let of = program.kernels.len();
+        let code = compile_kernels(&program, &backend, &|done| progress(Stage::Code { done, of }))?;
+        Ok(Artifact {
+            name,
+            target: target.clone(),
+            weights: options.weights,
+            graph,
+            schedules,
+            program,
+            code,
+        })
+    }
+}
+
+fn is_identifier(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// The name with what C does not allow replaced.
+fn identifier(name: &str) -> String {
+    let mut out: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(100).collect();
+    if !is_identifier(&out) {
+        out.insert_str(0, "net_");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_identifiers() {
+        for (name, expected) in [("mobilenet-v2", "mobilenet_v2"), ("2d", "net_2d"), ("", "net_"), ("naïve", "na_ve")] {
+            assert_eq!(identifier(name), expected);
+            assert!(is_identifier(expected));
+        }
+        assert!(!is_identifier("a b") && !is_identifier("3x") && !is_identifier(""));
+    }
+}

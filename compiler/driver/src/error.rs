@@ -1,0 +1,60 @@
+//! Errors of the library's public face.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why a model could not be read, compiled or written.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// An ONNX file was refused.
+    #[error(transparent)]
+    Onnx(#[from] avocet_frontend::onnx::OnnxError),
+    /// An architecture description was refused.
+    #[error(transparent)]
+    Description(#[from] avocet_frontend::arch::ArchError),
+    /// The file's name says neither what kind of model it is.
+    #[error("{}: expected a model ending in .onnx, .toml, .yaml, .yml or .json", .0.display())]
+    UnknownFormat(PathBuf),
+    /// The graph is not valid.
+    #[error(transparent)]
+    Graph(#[from] avocet_ir::GraphError),
+    /// A pass failed; a defect of avocet.
+    #[error("{0} (please report this)")]
+    Pass(#[from] avocet_passes::PipelineError),
+    /// An operator has no kernel.
+    #[error(transparent)]
+    Lower(#[from] avocet_kernels::LowerError),
+    /// The memory plan is wrong; a defect of avocet.
+    #[error("planning memory: {0} (please report this)")]
+    Memory(String),
+    /// The target can't be compiled for.
+    #[error(transparent)]
+    Target(#[from] avocet_target_cranelift::IsaError),
+    /// Machine code could not be made.
+    #[error(transparent)]
+    Backend(#[from] avocet_ir::backend::BackendError),
+    /// Machine code could not be placed.
+    #[error(transparent)]
+    Emit(#[from] avocet_target_cranelift::emit::EmitError),
+    /// A file could not be written.
+    #[error("writing {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The shared library could not be linked.
+    #[error("linking the shared library: {0}")]
+    Link(String),
+    /// The name is not a C identifier.
+    #[error("'{0}' can't be the name of C functions; use letters, digits and underscores, not starting with a digit")]
+    Name(String),
+    /// The reference interpreter could not run the model.
+    #[error(transparent)]
+    Reference(#[from] avocet_reference::RunError),
+    /// The compiled model was used wrongly.
+    #[error(transparent)]
+    Run(#[from] crate::jit::RunError),
+}

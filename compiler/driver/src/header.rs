@@ -1,0 +1,171 @@
+//! The C header of a compiled model.
+
+use std::fmt::Write as _;
+
+use avocet_ir::program::{ALIGNMENT, Port};
+use avocet_ir::tensor::DType;
+use avocet_target_cranelift::emit::Weights;
+
+use crate::artifact::Artifact;
+
+/// Declarations that all models share; guarded, so that several headers may be included.
+const COMMON: &str = "\
+#ifndef AVOCET_CONTEXT
+#define AVOCET_CONTEXT
+/* What a model gets beyond inputs and outputs. */
+typedef struct avocet_context {
+    void *arena;         /* memory for intermediate tensors; not shared by concurrent calls */
+    const void *weights; /* external weights, or NULL when they are in the object */
+} avocet_context;
+
+/* What models return. */
+enum { AVOCET_OK = 0, AVOCET_NULL_POINTER = 1, AVOCET_MISALIGNED = 2 };
+#endif
+";
+
+/// Checks a weights file in C: the same as `avocet_runtime::weights::check`.
+const CHECK_WEIGHTS: &str = "\
+#ifndef AVOCET_CHECK_WEIGHTS
+#define AVOCET_CHECK_WEIGHTS
+/* XXH64 with seed 0 of a payload whose size is a multiple of 32 bytes. */
+static inline uint64_t avocet_checksum(const unsigned char *p, uint64_t bytes) {
+    const uint64_t P1 = 0x9E3779B185EBCA87u, P2 = 0xC2B2AE3D27D4EB4Fu, P3 = 0x165667B19E3779F9u,
+                   P4 = 0x85EBCA77C2B2AE63u, P5 = 0x27D4EB2F165667C5u;
+    uint64_t v[4] = {P1 + P2, P2, 0, 0 - P1}, h, i;
+    int k, j;
+    if (bytes == 0) {
+        h = P5;
+    } else {
+        for (i = 0; i < bytes; i += 32)
+            for (k = 0; k < 4; k++) {
+                uint64_t word = 0;
+                for (j = 0; j < 8; j++) word |= (uint64_t)p[i + 8 * k + j] << (8 * j);
+                v[k] += word * P2;
+                v[k] = ((v[k] << 31) | (v[k] >> 33)) * P1;
+            }
+        h = ((v[0] << 1) | (v[0] >> 63)) + ((v[1] << 7) | (v[1] >> 57)) + ((v[2] << 12) | (v[2] >> 52)) +
+            ((v[3] << 18) | (v[3] >> 46));
+        for (k = 0; k < 4; k++) {
+            uint64_t w = v[k] * P2;
+            h ^= ((w << 31) | (w >> 33)) * P1;
+            h = h * P1 + P4;
+        }
+    }
+    h += bytes;
+    h ^= h >> 33;
+    h *= P2;
+    h ^= h >> 29;
+    h *= P3;
+    return h ^ (h >> 32);
+}
+
+/* The weights in a whole weights file in memory (say, mapped), or NULL when it is damaged or another model's. Call it
+   once, at load. The file must start at an address that is a multiple of 64, as mapped files do. */
+static inline const void *avocet_check_weights(const void *file, size_t size, uint64_t bytes, uint64_t checksum) {
+    const unsigned char *p = (const unsigned char *)file;
+    const char magic[8] = {'A', 'V', 'O', 'C', 'E', 'T', 'W', 0};
+    int i;
+    if (!file || size < 64 || size - 64 != bytes) return NULL;
+    for (i = 0; i < 8; i++)
+        if (p[i] != (unsigned char)magic[i]) return NULL;
+    if (p[8] != 1 || p[9] || p[10] || p[11]) return NULL;
+    return avocet_checksum(p + 64, bytes) == checksum ? p + 64 : NULL;
+}
+#endif
+";
+
+/// The header's text.
+pub(crate) fn text(artifact: &Artifact) -> String {
+    let (name, upper) = (&artifact.name, artifact.name.to_ascii_uppercase());
+    let (inputs, outputs) = (&artifact.program.inputs, &artifact.program.outputs);
+    let external = artifact.weights == Weights::External;
+    let mut out = String::new();
+    // Writing to a string can't fail.
+    let mut line = |text: &str| {
+        let _ = writeln!(out, "{text}");
+    };
+    line(&format!("/* {name}: a neural network compiled by avocet for {}. */", artifact.target.name));
+    line(&format!("#ifndef AVOCET_MODEL_{upper}_H\n#define AVOCET_MODEL_{upper}_H\n"));
+    line("#include <stddef.h>\n#include <stdint.h>\n");
+    line("#ifdef __cplusplus\nextern \"C\" {\n#endif\n");
+    line(COMMON);
+    if external {
+        line(CHECK_WEIGHTS);
+    }
+    line(&format!("/* Memory that a call needs in context.arena, in bytes, and its alignment. */"));
+    line(&format!("#define {upper}_ARENA_BYTES {}", artifact.plan().bytes));
+    line(&format!("#define {upper}_ARENA_ALIGNMENT {ALIGNMENT}"));
+    if external {
+        line("/* The external weights: size without the file's 64 bytes of header, alignment, checksum. */");
+        line(&format!("#define {upper}_WEIGHTS_BYTES {}", artifact.weight_bytes()));
+        line(&format!("#define {upper}_WEIGHTS_ALIGNMENT {ALIGNMENT}"));
+        line(&format!("#define {upper}_WEIGHTS_CHECKSUM UINT64_C(0x{:016x})", artifact.weight_checksum()));
+    }
+    for (kind, ports) in [("INPUT", inputs), ("OUTPUT", outputs)] {
+        for (i, port) in ports.iter().enumerate() {
+            line(&format!("\n/* {} {i}: {} */", kind.to_ascii_lowercase(), describe(port)));
+            line(&format!("#define {upper}_{kind}_{i}_NAME \"{}\"", c_string(&port.name)));
+            line(&format!("#define {upper}_{kind}_{i}_ELEMENTS {}", port.ty.shape.elements()));
+            line(&format!("#define {upper}_{kind}_{i}_BYTES {}", port.ty.bytes()));
+            line(&format!("#define {upper}_{kind}_{i}_ALIGNMENT {}", port.ty.dtype.bytes()));
+        }
+    }
+    line(&format!(
+        "\n/* Runs the network. `inputs` and `outputs` hold {} and {} pointers. Allocates nothing, calls nothing, keeps\n   \
+         nothing between calls: any number of threads may call it, each with an arena of its own. Outputs and arena must\n   \
+         not overlap anything else. Returns AVOCET_OK, or what is wrong with a pointer. */",
+        inputs.len(),
+        outputs.len()
+    ));
+    line(&format!(
+        "int32_t {name}_invoke(const void *const *inputs, void *const *outputs, const avocet_context *context);"
+    ));
+    let parameters: Vec<String> = inputs
+        .iter()
+        .enumerate()
+        .map(|(i, p)| format!("const {} *input_{i}", c_type(p.ty.dtype)))
+        .chain(outputs.iter().enumerate().map(|(i, p)| format!("{} *output_{i}", c_type(p.ty.dtype))))
+        .chain([if external { "void *arena, const void *weights" } else { "void *arena" }.to_string()])
+        .collect();
+    let pointers = |kind: &str, count: usize| -> String {
+        let all: Vec<String> = (0..count).map(|i| format!("{kind}_{i}")).collect();
+        // C has no empty arrays.
+        if all.is_empty() { "NULL".into() } else { all.join(", ") }
+    };
+    line("\n/* The same with typed pointers. */");
+    line(&format!("static inline int32_t {name}_run({}) {{", parameters.join(", ")));
+    line(&format!("    const void *inputs[] = {{{}}};", pointers("input", inputs.len())));
+    line(&format!("    void *outputs[] = {{{}}};", pointers("output", outputs.len())));
+    line(&format!("    avocet_context context = {{arena, {}}};", if external { "weights" } else { "NULL" }));
+    line(&format!("    return {name}_invoke(inputs, outputs, &context);\n}}"));
+    if external {
+        line("\n/* The weights in a whole weights file in memory, or NULL when it is damaged or another model's. */");
+        line(&format!("static inline const void *{name}_weights(const void *file, size_t size) {{"));
+        line(&format!(
+            "    return avocet_check_weights(file, size, {upper}_WEIGHTS_BYTES, {upper}_WEIGHTS_CHECKSUM);\n}}"
+        ));
+    }
+    line("\n#ifdef __cplusplus\n}\n#endif\n#endif");
+    out
+}
+
+fn c_type(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "float",
+        DType::I64 => "int64_t",
+        DType::I32 => "int32_t",
+        DType::Bool | DType::U8 => "uint8_t",
+    }
+}
+
+fn describe(port: &Port) -> String {
+    // A name may hold anything; nothing in it may end the comment.
+    let name = c_string(&port.name).replace("*/", "* /");
+    format!("{name}, {} {}", port.ty.dtype, port.ty.shape)
+}
+
+/// The name within a C string.
+fn c_string(name: &str) -> String {
+    let keep = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\' && c != '?';
+    name.chars().map(|c| if keep(c) || c == ' ' { c } else { '_' }).collect()
+}

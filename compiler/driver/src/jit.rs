@@ -1,0 +1,188 @@
+//! Compiled models in this process: typed, checked, and safe to share between threads.
+
+use std::ffi::c_void;
+
+use avocet_ir::program::{Port, Program};
+use avocet_ir::tensor::{DType, TensorData};
+use avocet_ir::{Tensor, TensorType};
+use avocet_runtime::{Arena, Context, Status};
+use avocet_target_cranelift::jit::Code;
+use thiserror::Error;
+
+/// Why a compiled model did not run.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RunError {
+    /// Another number of inputs than the model has.
+    #[error("{got} inputs for a model of {expected}")]
+    InputCount {
+        /// Inputs that the model has.
+        expected: usize,
+        /// Inputs that were given.
+        got: usize,
+    },
+    /// An input of another type or shape.
+    #[error("input '{name}' is {expected}, but {got} was given")]
+    InputType {
+        /// Name of the input.
+        name: String,
+        /// What it is.
+        expected: TensorType,
+        /// What was given.
+        got: TensorType,
+    },
+    /// The compiled code refused its pointers; a defect of avocet.
+    #[error("the compiled code returned status {0} (please report this)")]
+    Status(i32),
+}
+
+/// A compiled model in executable memory. May be shared between threads; each run, or each [`Session`], has its own
+/// arena.
+#[derive(Debug)]
+pub struct Compiled {
+    code: Code,
+    weights: Arena,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    arena_bytes: usize,
+}
+
+impl Compiled {
+    pub(crate) fn new(code: Code, program: &Program) -> Self {
+        Compiled {
+            code,
+            weights: Arena::copy_of(&program.constant_block()),
+            inputs: program.inputs.clone(),
+            outputs: program.outputs.clone(),
+            arena_bytes: program.plan.as_ref().map_or(0, |plan| plan.bytes),
+        }
+    }
+
+    /// Inputs, in order.
+    pub fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    /// Outputs, in order.
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    /// Bytes of intermediate tensors that a run needs.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena_bytes
+    }
+
+    /// Runs the model once. For many runs a [`Session`] saves the allocations.
+    pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
+        let mut session = self.session();
+        session.run(inputs)?;
+        Ok(session.into_outputs())
+    }
+
+    /// Memory for runs one after the other.
+    pub fn session(&self) -> Session<'_> {
+        Session {
+            model: self,
+            arena: Arena::new(self.arena_bytes),
+            outputs: self.outputs.iter().map(|port| Buffer::new(&port.ty)).collect(),
+        }
+    }
+}
+
+/// Room for one output.
+#[derive(Debug)]
+enum Buffer {
+    F32(Vec<f32>),
+    I64(Vec<i64>),
+    I32(Vec<i32>),
+    Bytes(Vec<u8>),
+}
+
+impl Buffer {
+    fn new(ty: &TensorType) -> Self {
+        let count = ty.shape.elements();
+        match ty.dtype {
+            DType::F32 => Buffer::F32(vec![0.0; count]),
+            DType::I64 => Buffer::I64(vec![0; count]),
+            DType::I32 => Buffer::I32(vec![0; count]),
+            DType::Bool | DType::U8 => Buffer::Bytes(vec![0; count]),
+        }
+    }
+
+    fn as_mut_ptr(&mut self) -> *mut c_void {
+        match self {
+            Buffer::F32(data) => data.as_mut_ptr().cast(),
+            Buffer::I64(data) => data.as_mut_ptr().cast(),
+            Buffer::I32(data) => data.as_mut_ptr().cast(),
+            Buffer::Bytes(data) => data.as_mut_ptr().cast(),
+        }
+    }
+
+    fn into_data(self, dtype: DType) -> TensorData {
+        match self {
+            Buffer::F32(data) => TensorData::F32(data.into()),
+            Buffer::I64(data) => TensorData::I64(data.into()),
+            Buffer::I32(data) => TensorData::I32(data.into()),
+            Buffer::Bytes(data) if dtype == DType::Bool => {
+                TensorData::Bool(data.into_iter().map(|b| b != 0).collect())
+            }
+            Buffer::Bytes(data) => TensorData::U8(data.into()),
+        }
+    }
+}
+
+fn pointer(tensor: &Tensor) -> *const c_void {
+    match tensor.data() {
+        TensorData::F32(data) => data.as_ptr().cast(),
+        TensorData::I64(data) => data.as_ptr().cast(),
+        TensorData::I32(data) => data.as_ptr().cast(),
+        TensorData::Bool(data) => data.as_ptr().cast(),
+        TensorData::U8(data) => data.as_ptr().cast(),
+    }
+}
+
+/// A compiled model with memory of its own for runs one after the other.
+#[derive(Debug)]
+pub struct Session<'a> {
+    model: &'a Compiled,
+    arena: Arena,
+    outputs: Vec<Buffer>,
+}
+
+impl Session<'_> {
+    /// Runs the model; the results stay in the session.
+    pub fn run(&mut self, inputs: &[Tensor]) -> Result<(), RunError> {
+        let expected = &self.model.inputs;
+        if inputs.len() != expected.len() {
+            return Err(RunError::InputCount { expected: expected.len(), got: inputs.len() });
+        }
+        for (tensor, port) in inputs.iter().zip(expected) {
+            if tensor.ty() != port.ty {
+                let (name, expected) = (port.name.clone(), port.ty.clone());
+                return Err(RunError::InputType { name, expected, got: tensor.ty() });
+            }
+        }
+        let inputs: Vec<*const c_void> = inputs.iter().map(pointer).collect();
+        let outputs: Vec<*mut c_void> = self.outputs.iter_mut().map(Buffer::as_mut_ptr).collect();
+        let context = Context { arena: self.arena.as_mut_ptr(), weights: self.model.weights.as_ptr() };
+        // SAFETY: inputs were just checked to be of the model's types, outputs were made of them and the arena of the
+        // plan's size, all exclusively borrowed or owned by this session; the weights are the program's constants.
+        let status = unsafe { self.model.code.invoke(&inputs, &outputs, &context) };
+        if status == Status::Ok as i32 { Ok(()) } else { Err(RunError::Status(status)) }
+    }
+
+    /// An output's elements after a run, when they are f32.
+    pub fn output_f32(&self, number: usize) -> Option<&[f32]> {
+        match self.outputs.get(number) {
+            Some(Buffer::F32(data)) => Some(data),
+            _ => None,
+        }
+    }
+
+    /// The outputs of the last run.
+    pub fn into_outputs(self) -> Vec<Tensor> {
+        let ports = self.model.outputs.iter().zip(self.outputs);
+        // A buffer has as many elements as its port's shape says, so no tensor is refused.
+        ports.filter_map(|(p, buffer)| Tensor::new(p.ty.shape.clone(), buffer.into_data(p.ty.dtype)).ok()).collect()
+    }
+}

@@ -1,0 +1,103 @@
+//! Models: reading them, asking what they are, and the reference that judges what is compiled from them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use avocet_frontend::arch::{BuildOptions, Description, Format};
+use avocet_frontend::onnx;
+use avocet_ir::program::Port;
+use avocet_ir::{Graph, Tensor};
+use avocet_reference::Reference;
+
+use crate::error::Error;
+
+/// What a model file leaves open.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Sizes of symbolic dimensions of an ONNX model. A first dimension that is not named here is 1.
+    pub dims: BTreeMap<String, usize>,
+    /// The compound coefficient of a description, in place of its own.
+    pub phi: Option<u32>,
+    /// A file of weights for a description, in place of what it names.
+    pub weights: Option<PathBuf>,
+    /// Seed of random weights of a description, in place of its own.
+    pub seed: Option<u64>,
+}
+
+/// A network as its author wrote it: a verified graph with weights, not yet changed by any pass.
+#[derive(Clone, Debug)]
+pub struct Model {
+    graph: Graph,
+}
+
+impl Model {
+    /// Reads a model by the ending of its name: `.onnx`, or `.toml`, `.yaml`, `.yml`, `.json` for descriptions.
+    pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        match ending.to_ascii_lowercase().as_str() {
+            "onnx" => {
+                let options = onnx::Options { dims: options.dims.clone() };
+                Model::from_graph(onnx::from_file(path, &options, &Reference)?)
+            }
+            "toml" | "yaml" | "yml" | "json" => {
+                let description = Description::from_file(path)?;
+                Model::from_graph(description.build(&build_options(options))?)
+            }
+            _ => Err(Error::UnknownFormat(path.into())),
+        }
+    }
+
+    /// Reads an ONNX file with symbolic dimensions at their defaults.
+    pub fn from_onnx(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Model::from_graph(onnx::from_file(path.as_ref(), &onnx::Options::default(), &Reference)?)
+    }
+
+    /// Reads an architecture description in TOML; `origin` names it in errors.
+    pub fn from_description(text: &str, origin: &str) -> Result<Self, Error> {
+        let description = Description::parse(text, Format::Toml, origin)?;
+        Model::from_graph(description.build(&BuildOptions::default())?)
+    }
+
+    /// A model of the caller's making.
+    pub fn from_graph(graph: Graph) -> Result<Self, Error> {
+        graph.verify()?;
+        Ok(Model { graph })
+    }
+
+    /// The network.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Name of the network.
+    pub fn name(&self) -> &str {
+        self.graph.name()
+    }
+
+    /// Inputs, in order.
+    pub fn inputs(&self) -> Vec<Port> {
+        let nodes = self.graph.input_nodes().iter().map(|&id| self.graph.node(id));
+        nodes.map(|node| Port { name: node.name.clone(), ty: node.outputs[0].clone() }).collect()
+    }
+
+    /// Outputs, in order.
+    pub fn outputs(&self) -> Vec<Port> {
+        let outputs = self.graph.outputs().iter();
+        outputs.map(|o| Port { name: o.name.clone(), ty: self.graph.ty(o.value).clone() }).collect()
+    }
+
+    /// Runs the model in the reference interpreter: slow, plain, in double precision.
+    pub fn reference(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        Ok(avocet_reference::run(&self.graph, inputs)?)
+    }
+}
+
+fn build_options(options: &LoadOptions) -> BuildOptions {
+    BuildOptions {
+        phi: options.phi,
+        weights: options.weights.clone(),
+        seed: options.seed,
+        ..BuildOptions::default()
+    }
+}
