@@ -124,7 +124,9 @@ mod tests {
 
     #[test]
     fn names_become_identifiers() {
-        for (name, expected) in [("mobilenet-v2", "mobilenet_v2"), ("2d", "net_2d"), ("", "net_"), ("naïve", "na_ve")] {
+        for (name, expected) in
+            [("mobilenet-v2", "mobilenet_v2"), ("2d", "net_2d"), ("", "net_"), ("naïve", "na_ve")]
+        {
             assert_eq!(identifier(name), expected);
             assert!(is_identifier(expected));
         }

@@ -49,7 +49,9 @@ pub enum Error {
     #[error("linking the shared library: {0}")]
     Link(String),
     /// The name is not a C identifier.
-    #[error("'{0}' can't be the name of C functions; use letters, digits and underscores, not starting with a digit")]
+    #[error(
+        "'{0}' can't be the name of C functions; use letters, digits and underscores, not starting with a digit"
+    )]
     Name(String),
     /// The reference interpreter could not run the model.
     #[error(transparent)]

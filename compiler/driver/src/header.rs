@@ -139,7 +139,9 @@ pub(crate) fn text(artifact: &Artifact) -> String {
     line(&format!("    avocet_context context = {{arena, {}}};", if external { "weights" } else { "NULL" }));
     line(&format!("    return {name}_invoke(inputs, outputs, &context);\n}}"));
     if external {
-        line("\n/* The weights in a whole weights file in memory, or NULL when it is damaged or another model's. */");
+        line(
+            "\n/* The weights in a whole weights file in memory, or NULL when it is damaged or another model's. */",
+        );
         line(&format!("static inline const void *{name}_weights(const void *file, size_t size) {{"));
         line(&format!(
             "    return avocet_check_weights(file, size, {upper}_WEIGHTS_BYTES, {upper}_WEIGHTS_CHECKSUM);\n}}"

@@ -83,7 +83,9 @@ pub fn report(model: &Model) -> Report {
         })
         .map(|id| graph.node(id).name.clone())
         .collect();
-    let show = |ports: Vec<avocet_ir::program::Port>| ports.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect();
+    let show = |ports: Vec<avocet_ir::program::Port>| {
+        ports.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect()
+    };
     Report {
         name: model.name().into(),
         inputs: show(model.inputs()),

@@ -183,6 +183,8 @@ impl Session<'_> {
     pub fn into_outputs(self) -> Vec<Tensor> {
         let ports = self.model.outputs.iter().zip(self.outputs);
         // A buffer has as many elements as its port's shape says, so no tensor is refused.
-        ports.filter_map(|(p, buffer)| Tensor::new(p.ty.shape.clone(), buffer.into_data(p.ty.dtype)).ok()).collect()
+        ports
+            .filter_map(|(p, buffer)| Tensor::new(p.ty.shape.clone(), buffer.into_data(p.ty.dtype)).ok())
+            .collect()
     }
 }

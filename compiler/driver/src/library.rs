@@ -48,7 +48,8 @@ pub(crate) fn shared(name: &str, object: &[u8]) -> Result<Vec<u8>, Error> {
         command.current_dir(folder.path()).args(*arguments).arg(soname).args(["-o", "model.so", "model.o"]);
         match command.output() {
             Ok(done) if done.status.success() => {
-                return std::fs::read(folder.path().join("model.so")).map_err(|e| fail("the linker's output", e));
+                return std::fs::read(folder.path().join("model.so"))
+                    .map_err(|e| fail("the linker's output", e));
             }
             Ok(done) => {
                 let text = String::from_utf8_lossy(&done.stderr).trim().to_string();
@@ -58,5 +59,8 @@ pub(crate) fn shared(name: &str, object: &[u8]) -> Result<Vec<u8>, Error> {
             Err(e) => return Err(fail(program, e)),
         }
     }
-    Err(Error::Link(format!("no linker was found (tried {}); install one for lib{name}.so", missing.join(", "))))
+    Err(Error::Link(format!(
+        "no linker was found (tried {}); install one for lib{name}.so",
+        missing.join(", ")
+    )))
 }

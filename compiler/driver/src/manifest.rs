@@ -12,7 +12,7 @@ struct Manifest<'a> {
     name: &'a str,
     target: &'a str,
     triple: String,
-    features: &'a [String],
+    features: &'a std::collections::BTreeSet<String>,
     function: String,
     inputs: Vec<PortEntry<'a>>,
     outputs: Vec<PortEntry<'a>>,

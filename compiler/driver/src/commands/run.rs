@@ -45,7 +45,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let plan = artifact.plan();
     println!("model         {}", model.name());
     println!("target        {target}");
-    println!("compiled in   {:.2} s ({} kernels, {} bytes of code)", compile_time.as_secs_f64(), artifact.program().kernels.len(), grouped(artifact.code_bytes() as u64));
+    println!(
+        "compiled in   {:.2} s ({} kernels, {} bytes of code)",
+        compile_time.as_secs_f64(),
+        artifact.program().kernels.len(),
+        grouped(artifact.code_bytes() as u64)
+    );
     println!(
         "latency       {:.3} ms median, {:.3} ms minimum of {} runs, 1 thread",
         median * 1e3,
@@ -53,7 +58,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         times.len()
     );
     println!("speed         {:.1} GFLOP/s", 2.0 * costs.multiply_adds as f64 / median / 1e9);
-    println!("arena         {} bytes (lower bound {})", grouped(plan.bytes as u64), grouped(plan.lower_bound as u64));
+    println!(
+        "arena         {} bytes (lower bound {})",
+        grouped(plan.bytes as u64),
+        grouped(plan.lower_bound as u64)
+    );
     println!("weights       {} bytes", grouped(artifact.weight_bytes() as u64));
     if !arguments.verify {
         return Ok(ExitCode::SUCCESS);
