@@ -27,7 +27,8 @@ pub(super) fn add(
     let (x, before) = (b.value, b.previous.unwrap_or(b.value));
     let current = project(b, &format!("{name}.current"), x, filters)?;
     let previous = match project_previous {
-        false => before,
+        // The first cell has no earlier result: its input serves as it is.
+        false => x,
         true if b.dims(before)[2..] == b.dims(x)[2..] => {
             project(b, &format!("{name}.previous"), before, filters)?
         }

@@ -315,7 +315,7 @@ pub struct Block {
     pub classes: Option<usize>,
     /// Name of a cell.
     pub cell: Option<String>,
-    /// Whether the cell projects its previous state (else it takes it as it is).
+    /// Whether the cell has an earlier result as its previous state (else its own input, as it is).
     pub project_previous: Option<bool>,
     /// Whether compound scaling applies; yes if left out.
     pub scale: Option<bool>,
