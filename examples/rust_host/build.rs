@@ -1,0 +1,9 @@
+//! Links the static library that `avocet compile` wrote into the folder `MODEL_FOLDER`.
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=MODEL_FOLDER");
+    let folder = std::env::var("MODEL_FOLDER").unwrap_or_else(|_| "build".into());
+    println!("cargo::rerun-if-changed={folder}/libefficientnet_lite0.a");
+    println!("cargo::rustc-link-search=native={folder}");
+    println!("cargo::rustc-link-lib=static=efficientnet_lite0");
+}

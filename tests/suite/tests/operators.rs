@@ -1,0 +1,57 @@
+//! Every operator case against ONNX Runtime: imported, compiled, run in this process, compared.
+
+use std::fmt::Write as _;
+
+use avocet::{LoadOptions, Model, Options, Target};
+use avocet_tests::compare::compare;
+use avocet_tests::oracle::{OperatorCase, oracle};
+
+/// Relative to the expected output's scale, as the issue of avocet's foundation has it.
+const TOLERANCE: f64 = 1e-4;
+
+/// Cases that avocet refuses, by what their names start with, each with the reason. A case that is refused without being
+/// listed here fails, and so does one that is listed and not refused.
+const REFUSED: &[(&str, &str)] = &[];
+
+/// Cases in which avocet deliberately differs from ONNX Runtime, each with the reason.
+const DIFFERENT: &[(&str, &str)] = &[];
+
+fn run(case: &OperatorCase, target: &Target) -> Result<(), String> {
+    let model = Model::open(case.model(), &LoadOptions::default()).map_err(|e| format!("refused: {e}"))?;
+    let artifact = model.compile(target, &Options { verify: true, ..Options::default() });
+    let compiled = artifact.map_err(|e| format!("refused: {e}"))?.jit().map_err(|e| e.to_string())?;
+    let expected = case.run().map_err(|e| e.to_string())?;
+    let inputs: Vec<_> = expected.inputs.iter().map(|t| t.tensor.clone()).collect();
+    let outputs = compiled.run(&inputs).map_err(|e| e.to_string())?;
+    for (got, expected) in outputs.iter().zip(&expected.outputs) {
+        compare(got, &expected.tensor, TOLERANCE).map_err(|e| format!("'{}': {e}", expected.name))?;
+    }
+    Ok(())
+}
+
+fn listed(list: &[(&str, &str)], name: &str) -> bool {
+    list.iter().any(|(start, _)| name.starts_with(start))
+}
+
+#[test]
+fn operators_agree_with_onnx_runtime() {
+    let cases = oracle().operator_cases().unwrap();
+    assert!(cases.len() > 400, "only {} cases", cases.len());
+    let target = Target::host();
+    let (mut report, mut failed) = (String::new(), 0);
+    for case in &cases {
+        let refused = listed(REFUSED, &case.name);
+        let problem = match run(case, &target) {
+            Ok(()) if refused => Some("is listed as refused, but works".to_string()),
+            Err(error) if error.starts_with("refused") && refused => None,
+            Err(_) if listed(DIFFERENT, &case.name) => None,
+            Err(error) => Some(error),
+            Ok(()) => None,
+        };
+        if let Some(problem) = problem {
+            failed += 1;
+            let _ = writeln!(report, "{} (opset {}): {problem}", case.name, case.opset);
+        }
+    }
+    assert_eq!(failed, 0, "of {} cases:\n{report}", cases.len());
+}
