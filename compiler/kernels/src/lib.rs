@@ -20,6 +20,7 @@ mod pack;
 mod pool;
 mod problem;
 mod reduce;
+mod resize;
 mod sliding;
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,7 @@ use avocet_ir::{Graph, GraphError, NodeId, TensorType, Value};
 
 use crate::emitter::{Emitter, Operand};
 use crate::problem::Problem;
-use crate::{depthwise, direct, elementwise, gemm, movement, pool, reduce};
+use crate::{depthwise, direct, elementwise, gemm, movement, pool, reduce, resize};
 
 /// Why a graph can't be lowered.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -66,6 +66,7 @@ fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), LowerError> 
         }
         (Op::Pool(_), Schedule::Vector { lanes }) => pool::generate(problem, lanes, emitter),
         (Op::Reduce { .. }, Schedule::Vector { lanes }) => reduce::generate(problem, lanes, emitter),
+        (Op::Resize(_), Schedule::Vector { lanes }) => resize::generate(problem, lanes, emitter),
         (Op::Softmax { .. }, Schedule::Vector { lanes }) => reduce::softmax(problem, lanes, emitter),
         (
             Op::Transpose { .. }

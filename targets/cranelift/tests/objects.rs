@@ -42,7 +42,8 @@ fn program() -> Program {
 fn emit(target: &str, weights: Weights) -> Vec<u8> {
     let (program, target) = (program(), Target::by_name(target).expect("built in"));
     program.verify().expect("valid");
-    let code = compile_kernels(&program, &Cranelift::new(&target).expect("supported"), &|_| {}).expect("compiles");
+    let code =
+        compile_kernels(&program, &Cranelift::new(&target).expect("supported"), &|_| {}).expect("compiles");
     object(&program, &code, &target, "net", weights).expect("emits")
 }
 

@@ -291,7 +291,8 @@ fn no_page_is_writable_and_executable() {
         b.store(y, 0usize, value);
     });
     let target = Target::host();
-    let code = compile_kernels(&program, &Cranelift::new(&target).expect("supported"), &|_| {}).expect("compiles");
+    let code =
+        compile_kernels(&program, &Cranelift::new(&target).expect("supported"), &|_| {}).expect("compiles");
     let _jit = Code::new(&program, &code, &target).expect("the host");
     let maps = std::fs::read_to_string("/proc/self/maps").expect("Linux");
     let both: Vec<&str> =

@@ -51,7 +51,8 @@ fn every_stage_has_a_text_form() {
         ("asm", "vfmadd"),
     ] {
         // A fixed target, so that the assembly is the same on every machine.
-        let output = avocet(&["inspect", "examples/squeezenet1_1.toml", "--emit", stage, "--target", "x86-64-v3"]);
+        let output =
+            avocet(&["inspect", "examples/squeezenet1_1.toml", "--emit", stage, "--target", "x86-64-v3"]);
         assert!(stdout(&output).contains(expected), "{stage}:\n{}", &stdout(&output)[..500]);
     }
 }
@@ -122,7 +123,10 @@ fn mistakes_are_told_with_exit_code_2() {
     let folder = temporary_folder();
     let place = folder.path().join("out");
     let place = place.to_str().expect("UTF-8");
-    refused(&avocet(&["compile", "examples/resnet18.toml", "-o", place, "--name", "a b"]), "'a b' can't be the name");
+    refused(
+        &avocet(&["compile", "examples/resnet18.toml", "-o", place, "--name", "a b"]),
+        "'a b' can't be the name",
+    );
     assert!(!Path::new(place).exists(), "a refused call left something behind");
     let broken = folder.path().join("broken.toml");
     std::fs::write(&broken, "version = 1\nname = \"x\"\ninput = { channels = 3, height = 8, width = 8 }\nblocks = [\n    { type = \"conv\", out = 8, kernle = 3 },\n]\n").expect("writable");

@@ -41,7 +41,9 @@ fn best(output: &str) -> usize {
 
 #[test]
 fn a_c_program_classifies() {
-    for (weights, library) in [("embedded", "libefficientnet_lite0.a"), ("external", "libefficientnet_lite0.so")] {
+    for (weights, library) in
+        [("embedded", "libefficientnet_lite0.a"), ("external", "libefficientnet_lite0.so")]
+    {
         let folder = temporary_folder();
         compile(folder.path(), &["--weights", weights]);
         let program = folder.path().join("classify");
@@ -88,7 +90,12 @@ fn a_rust_program_classifies() {
         std::fs::write(&path, ppm(&picture.input)).expect("writable");
         let mut command = Command::new(env!("CARGO"));
         command.current_dir(workspace_root().join("examples/rust_host")).env("MODEL_FOLDER", folder.path());
-        command.args(["run", "--release", "--quiet", "--target-dir"]).arg(&target).arg("--").arg(&path).arg(&arena);
+        command
+            .args(["run", "--release", "--quiet", "--target-dir"])
+            .arg(&target)
+            .arg("--")
+            .arg(&path)
+            .arg(&arena);
         let output = run(&mut command).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(Some(best(&output)), picture.class, "{} by Rust:\n{output}", picture.name);
     }
@@ -99,7 +106,8 @@ fn the_header_is_c_plus_plus_too() {
     let folder = temporary_folder();
     compile(folder.path(), &["--weights", "external"]);
     let source = folder.path().join("check.cpp");
-    std::fs::write(&source, "#include \"efficientnet_lite0.h\"\nint main() { return 0; }\n").expect("writable");
+    std::fs::write(&source, "#include \"efficientnet_lite0.h\"\nint main() { return 0; }\n")
+        .expect("writable");
     let mut command = Command::new("c++");
     command.args(["-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I"]).arg(folder.path()).arg(&source);
     run(&mut command).unwrap_or_else(|e| panic!("{e}"));

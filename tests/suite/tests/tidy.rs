@@ -74,7 +74,8 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
 }
 
 fn manifest(text: &str) -> (String, Vec<String>) {
-    let name = text.lines().find_map(|l| l.strip_prefix("name = \"")?.strip_suffix('"')).expect("a name").into();
+    let name =
+        text.lines().find_map(|l| l.strip_prefix("name = \"")?.strip_suffix('"')).expect("a name").into();
     let mut section = "";
     let mut known = Vec::new();
     for line in text.lines() {
@@ -97,7 +98,10 @@ fn crates_know_only_whom_they_may() {
         }
     }
     for name in found.keys().filter(|name| *name != "avocet") {
-        assert!(MAY_KNOW.iter().any(|(known, _)| known == name), "{name} is not in the list of who may know whom");
+        assert!(
+            MAY_KNOW.iter().any(|(known, _)| known == name),
+            "{name} is not in the list of who may know whom"
+        );
     }
 }
 
@@ -119,9 +123,15 @@ fn files_are_not_too_long_and_say_what_they_are() {
     for path in sources() {
         let (name, text) = (relative(&path), fs::read_to_string(&path).expect("a source"));
         let lines = text.lines().count();
-        assert!(lines <= MOST_LINES, "{name} has {lines} lines; more than {MOST_LINES} wants to become two files");
+        assert!(
+            lines <= MOST_LINES,
+            "{name} has {lines} lines; more than {MOST_LINES} wants to become two files"
+        );
         let is_test = name.contains("tests") || name.ends_with("build.rs");
-        assert!(is_test || text.starts_with("//!"), "{name} does not start with a comment that says what it is");
+        assert!(
+            is_test || text.starts_with("//!"),
+            "{name} does not start with a comment that says what it is"
+        );
     }
 }
 

@@ -352,7 +352,8 @@ fn input_type(input: &ValueInfoProto, bound: &BTreeMap<String, usize>) -> Result
     let mut dims = Vec::with_capacity(shape.dim.len().min(Shape::MAX_RANK + 1));
     for (axis, dim) in shape.dim.iter().enumerate() {
         let position = format!("{}.{axis}", input.name);
-        let name = dim.dim_param.as_deref().filter(|p| !p.is_empty());
+        // Some exporters write a question mark for "unknown", on every such dimension.
+        let name = dim.dim_param.as_deref().filter(|p| !p.is_empty() && *p != "?");
         let size = match (dim.dim_value, name) {
             (Some(value), None) if value > 0 => match bound.get(&position) {
                 Some(&size) if size as i64 != value => {

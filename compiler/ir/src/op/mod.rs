@@ -7,6 +7,7 @@
 
 mod attributes;
 mod elementwise;
+pub mod sampling;
 mod spatial;
 
 pub use elementwise::{Binary, Unary};

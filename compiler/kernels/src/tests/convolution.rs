@@ -166,3 +166,23 @@ fn max_pooling_keeps_nan() {
     });
     check("nan", op, &[Given::Input(x)], vec![], Schedule::Vector { lanes: 4 });
 }
+
+#[test]
+fn resizing() {
+    use avocet_ir::op::{NearestRounding, Resize, ResizeCoordinates, ResizeMode};
+    for mode in [ResizeMode::Nearest(NearestRounding::RoundPreferFloor), ResizeMode::Linear] {
+        for coordinates in
+            [ResizeCoordinates::HalfPixel, ResizeCoordinates::AlignCorners, ResizeCoordinates::Asymmetric]
+        {
+            for ([height, width], size) in
+                [([3, 4], [6, 8]), ([5, 7], [3, 2]), ([1, 1], [4, 3]), ([4, 4], [1, 9])]
+            {
+                let scales = [size[0] as f32 / height as f32, size[1] as f32 / width as f32];
+                let op = Op::Resize(Resize { mode, coordinates, size, scales, layout: Layout::Nhwc });
+                let what = format!("{height}x{width} {:?}", op.attributes());
+                let x = Numbers::new(3).tensor(&[2, height, width, 5]);
+                check(&what, op, &[Given::Input(x)], vec![], Schedule::Vector { lanes: 4 });
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! and tested against f32 coordinates. Coordinates outside the image are moved to its edge. (One difference is meant:
 //! ONNX Runtime copies the input when no size changes, even if a scale that is not 1 shifts the coordinates.)
 
-use avocet_ir::op::{Layout, NearestRounding, Resize, ResizeCoordinates, ResizeMode};
+use avocet_ir::op::{Layout, Resize, ResizeMode, sampling};
 use avocet_ir::{Op, Tensor, TensorType};
 
 use super::gather::{AxisTable, gather_tensor, linear};
@@ -21,7 +21,7 @@ pub(super) fn resize(
     let coordinates = |i: usize| -> Vec<f32> {
         let axis = [row_axis, column_axis][i];
         let (extent, size) = (x.shape()[axis], resize.size[i]);
-        (0..size).map(|at| source(resize.coordinates, at, extent, size, resize.scales[i])).collect()
+        (0..size).map(|at| sampling::source(resize.coordinates, at, extent, size, resize.scales[i])).collect()
     };
     match resize.mode {
         ResizeMode::Nearest(rounding) => gather_tensor(x, &output.shape, 0.0, || {
@@ -30,7 +30,7 @@ pub(super) fn resize(
                 (0..4).map(|axis| linear(output.dims()[axis], strides[axis])).collect();
             for (i, axis) in [row_axis, column_axis].into_iter().enumerate() {
                 let last = x.shape()[axis].saturating_sub(1);
-                let element = |at: f32| Some(nearest(rounding, at, last) * strides[axis]);
+                let element = |at: f32| Some(sampling::nearest(rounding, at, last) * strides[axis]);
                 tables[axis] = coordinates(i).into_iter().map(element).collect();
             }
             tables
@@ -92,38 +92,4 @@ fn bilinear(
         row.mix(line(row.low), line(row.high)) as f32
     };
     (0..output.shape.elements()).map(value).collect()
-}
-
-/// The input coordinate that output coordinate `at` samples; may lie outside the image.
-fn source(coordinates: ResizeCoordinates, at: usize, extent: usize, size: usize, scale: f32) -> f32 {
-    let x = at as f32;
-    match coordinates {
-        ResizeCoordinates::HalfPixel => (x + 0.5) / scale - 0.5,
-        ResizeCoordinates::PytorchHalfPixel if size > 1 => (x + 0.5) / scale - 0.5,
-        ResizeCoordinates::PytorchHalfPixel => 0.0,
-        ResizeCoordinates::AlignCorners if size > 1 => {
-            x * (extent.saturating_sub(1)) as f32 / (size - 1) as f32
-        }
-        ResizeCoordinates::AlignCorners => 0.0,
-        ResizeCoordinates::Asymmetric => x / scale,
-    }
-}
-
-/// How far from a half a coordinate still counts as a tie. Division in f32 misses halves by an ULP or so, and ONNX
-/// Runtime makes up for it. The value was found by experiment with its version 1.32, not in its documentation: of 0,
-/// 1e-6, 3e-6, 1e-5 and 1e-4 it alone agreed on all pairs of extents from 1 to 39; it then also agreed on 1,497 random
-/// pairs that had no part in the choice (from 40 to 300 elements, to 2 to 300).
-const TIE: f32 = 1e-6;
-
-/// The element nearest to a coordinate, at most `last`.
-fn nearest(rounding: NearestRounding, at: f32, last: usize) -> usize {
-    let (below, fraction) = (at.floor(), at - at.floor());
-    let rounded = match rounding {
-        NearestRounding::RoundPreferFloor => below + f32::from(u8::from(fraction > 0.5 + TIE)),
-        NearestRounding::RoundPreferCeil => below + f32::from(u8::from(fraction >= 0.5 - TIE)),
-        NearestRounding::Floor => below,
-        NearestRounding::Ceil => at.ceil(),
-    };
-    // The conversion saturates: what lies below zero becomes 0.
-    (rounded as usize).min(last)
 }

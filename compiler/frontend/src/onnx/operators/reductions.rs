@@ -1,7 +1,7 @@
 //! Reductions and softmax.
 
 use avocet_ir::Value;
-use avocet_ir::op::{Op, ReduceKind, Unary};
+use avocet_ir::op::{Binary, Op, ReduceKind, Unary};
 
 use super::super::attributes::{Problem, invalid};
 use super::super::import::{Importer, Node};
@@ -52,9 +52,18 @@ pub(super) fn softmax(importer: &mut Importer, node: &Node) -> Result<Vec<Value>
         let (before, after) = shape.dims().split_at(axis);
         y = importer.reshape(node, y, &[before.iter().product(), after.iter().product()])?;
     }
-    y = importer.add(node, Op::Softmax { axis: if old { 1 } else { axis } }, &[y])?;
+    let axis = if old { 1 } else { axis };
     if node.proto.op_type == "LogSoftmax" {
-        y = importer.add(node, Op::Unary(Unary::Log), &[y])?;
+        // x - max - ln(sum(exp(x - max))): the logarithm of the softmax would lose small results.
+        let over = |kind| Op::Reduce { kind, axes: vec![axis], keep_dims: true };
+        let largest = importer.add(node, over(ReduceKind::Max), &[y])?;
+        let shifted = importer.add(node, Op::Binary(Binary::Sub), &[y, largest])?;
+        let powers = importer.add(node, Op::Unary(Unary::Exp), &[shifted])?;
+        let sum = importer.add(node, over(ReduceKind::Sum), &[powers])?;
+        let logarithm = importer.add(node, Op::Unary(Unary::Log), &[sum])?;
+        y = importer.add(node, Op::Binary(Binary::Sub), &[shifted, logarithm])?;
+    } else {
+        y = importer.add(node, Op::Softmax { axis }, &[y])?;
     }
     Ok(vec![importer.reshape(node, y, shape.dims())?])
 }
