@@ -23,6 +23,15 @@ impl Arena {
         Arena { lines: alloc::vec![Line([0; ALIGNMENT]); bytes.div_ceil(ALIGNMENT)] }
     }
 
+    /// The same, or `None` when there is not so much memory.
+    pub fn try_new(bytes: usize) -> Option<Self> {
+        let count = bytes.div_ceil(ALIGNMENT);
+        let mut lines = Vec::new();
+        lines.try_reserve_exact(count).ok()?;
+        lines.resize(count, Line([0; ALIGNMENT]));
+        Some(Arena { lines })
+    }
+
     /// A copy of these bytes.
     pub fn copy_of(bytes: &[u8]) -> Self {
         let mut arena = Arena::new(bytes.len());
@@ -65,6 +74,12 @@ mod tests {
             assert!(arena.bytes() >= bytes);
             assert_eq!(arena.as_mut_ptr() as usize % ALIGNMENT, 0);
         }
+    }
+
+    #[test]
+    fn too_much_memory_is_no_panic() {
+        assert!(Arena::try_new(usize::MAX / 2).is_none());
+        assert_eq!(Arena::try_new(100).map(|a| a.bytes()), Some(128));
     }
 
     #[test]

@@ -19,6 +19,14 @@ pub enum Error {
     /// The graph is not valid.
     #[error(transparent)]
     Graph(#[from] avocet_ir::GraphError),
+    /// A tensor is larger than any machine that avocet is for.
+    #[error("node '{node}' gives a tensor of {bytes} bytes; check the dimensions")]
+    TooLarge {
+        /// Name of the node.
+        node: String,
+        /// Size of its result.
+        bytes: usize,
+    },
     /// A pass failed; a defect of avocet.
     #[error("{0} (please report this)")]
     Pass(#[from] avocet_passes::PipelineError),

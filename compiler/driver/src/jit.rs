@@ -30,6 +30,9 @@ pub enum RunError {
         /// What was given.
         got: TensorType,
     },
+    /// There is not enough memory for the intermediate tensors.
+    #[error("there is no memory for an arena of {0} bytes")]
+    Memory(usize),
     /// The compiled code refused its pointers; a defect of avocet.
     #[error("the compiled code returned status {0} (please report this)")]
     Status(i32),
@@ -74,18 +77,16 @@ impl Compiled {
 
     /// Runs the model once. For many runs a [`Session`] saves the allocations.
     pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
-        let mut session = self.session();
+        let mut session = self.session()?;
         session.run(inputs)?;
         Ok(session.into_outputs())
     }
 
     /// Memory for runs one after the other.
-    pub fn session(&self) -> Session<'_> {
-        Session {
-            model: self,
-            arena: Arena::new(self.arena_bytes),
-            outputs: self.outputs.iter().map(|port| Buffer::new(&port.ty)).collect(),
-        }
+    pub fn session(&self) -> Result<Session<'_>, RunError> {
+        let arena = Arena::try_new(self.arena_bytes).ok_or(RunError::Memory(self.arena_bytes))?;
+        let outputs = self.outputs.iter().map(|port| Buffer::new(&port.ty)).collect();
+        Ok(Session { model: self, arena, outputs })
     }
 }
 

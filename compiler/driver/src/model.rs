@@ -11,6 +11,9 @@ use avocet_reference::Reference;
 
 use crate::error::Error;
 
+/// Largest tensor of a model, in bytes: what is larger is a mistake in some dimension.
+const LARGEST_TENSOR: usize = 16 << 30;
+
 /// What a model file leaves open.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
@@ -62,6 +65,13 @@ impl Model {
     /// A model of the caller's making.
     pub fn from_graph(graph: Graph) -> Result<Self, Error> {
         graph.verify()?;
+        for id in graph.ids() {
+            let node = graph.node(id);
+            let bytes = node.outputs.iter().map(|ty| ty.bytes()).max().unwrap_or(0);
+            if bytes > LARGEST_TENSOR {
+                return Err(Error::TooLarge { node: node.name.clone(), bytes });
+            }
+        }
         Ok(Model { graph })
     }
 

@@ -87,7 +87,7 @@ fn measure(
 ) -> Result<Vec<Duration>, avocet::RunError> {
     const WARM_UP: usize = 2;
     const AT_LEAST: usize = 5;
-    let mut session = compiled.session();
+    let mut session = compiled.session()?;
     for _ in 0..WARM_UP {
         session.run(inputs)?;
     }

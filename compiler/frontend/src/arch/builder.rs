@@ -14,6 +14,8 @@ use crate::weights::{Role, Weights, WeightsError};
 
 /// Most channels of a tensor.
 const MOST_CHANNELS: usize = 1 << 17;
+/// Most rows or columns of an image.
+const MOST_PIXELS: usize = 1 << 16;
 /// Most nodes of a graph.
 const MOST_NODES: usize = 1 << 17;
 /// Most learned numbers of a network: 8 GiB of f32.
@@ -100,6 +102,13 @@ impl<'a> Builder<'a> {
         let dims = [batch, file.input.channels, height, width];
         if dims.contains(&0) {
             return Err(format!("the input {dims:?} has a dimension of size zero").into());
+        }
+        for (what, value, most) in [
+            ("the input's size", height.max(width), MOST_PIXELS),
+            ("the input's channels", dims[1], MOST_CHANNELS),
+            ("the batch", batch, MOST_PIXELS),
+        ] {
+            check_range(what, value, most)?;
         }
         let ty = TensorType::f32(dims).map_err(|e| e.to_string())?;
         let mut graph = Graph::new(file.name.clone());
