@@ -92,7 +92,7 @@ pub(crate) fn text(artifact: &Artifact) -> String {
     if external {
         line(CHECK_WEIGHTS);
     }
-    line(&format!("/* Memory that a call needs in context.arena, in bytes, and its alignment. */"));
+    line("/* Memory that a call needs in context.arena, in bytes, and its alignment. */");
     line(&format!("#define {upper}_ARENA_BYTES {}", artifact.plan().bytes));
     line(&format!("#define {upper}_ARENA_ALIGNMENT {ALIGNMENT}"));
     if external {

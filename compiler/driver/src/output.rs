@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
         let mut output = Output::default();
         output.add(&path, b"two").expect("written");
-        assert_eq!(output.finish().expect("renamed"), [path.clone()]);
+        assert_eq!(output.finish().expect("renamed"), std::slice::from_ref(&path));
         assert_eq!(std::fs::read(&path).expect("there"), b"two");
     }
 }

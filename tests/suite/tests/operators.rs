@@ -18,7 +18,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("cast_int32_to_float", "as above"),
     ("cast_int64_to_float", "as above"),
     ("cast_bool_to_float", "as above"),
-    ("resize_axes", "no exporter of the supported networks writes the attribute"),
     ("round", "no supported network uses it"),
     ("thresholded_relu", "no supported network uses it"),
 ];

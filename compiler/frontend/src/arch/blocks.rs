@@ -3,7 +3,7 @@
 use avocet_ir::Value;
 use avocet_ir::op::{Layout, Op, Pool, PoolKind, SliceAxis};
 
-use super::builder::{BuildError, Builder, ConvSpec, check_range};
+use super::builder::{BuildError, Builder, ConvSpec, check_name, check_range};
 use super::cells;
 use super::schema::{Activation, Block, Kind, PoolMode, SqueezeExcite, SqueezeOf};
 
@@ -15,6 +15,10 @@ struct Instance<'a> {
     block: &'a Block,
     name: String,
     out: usize,
+    /// Channels inside, where the block gives them.
+    hidden: Option<usize>,
+    /// Channels of a squeeze, where the block gives them.
+    squeeze: Option<usize>,
     stride: usize,
 }
 
@@ -33,9 +37,13 @@ pub(super) fn add(builder: &mut Builder, block: &Block) -> Result<(), BuildError
         repeats = builder.scaling.repeats(repeats);
         check_range("repeat, scaled,", repeats, MOST_REPEATS)?;
     }
-    let out = block.out.or(block.classes).unwrap_or(0);
-    let scales = scaled && !matches!(block.kind, Kind::Dense | Kind::Classifier | Kind::Cell);
-    let out = if scales && out > 0 { builder.scaling.channels(out) } else { out };
+    if let Some(name) = &block.name {
+        check_name(name)?;
+    }
+    let scaling = builder.scaling;
+    let channels = |count: usize| if scaled && count > 0 { scaling.channels(count) } else { count };
+    let (out, hidden) = (channels(block.out.unwrap_or(0)), block.hidden.map(channels));
+    let squeeze = block.squeeze.map(channels);
     for number in 0..repeats {
         let name = match (&block.name, block.repeat) {
             (Some(name), None) => name.clone(),
@@ -46,7 +54,7 @@ pub(super) fn add(builder: &mut Builder, block: &Block) -> Result<(), BuildError
             }
         };
         let stride = if number == 0 { block.stride.unwrap_or(1) } else { 1 };
-        let instance = Instance { block, name, out, stride };
+        let instance = Instance { block, name, out, hidden, squeeze, stride };
         let before = builder.value;
         let value = build(builder, &instance)?;
         builder.value = value;
@@ -139,7 +147,7 @@ fn inverted_residual(
     let (block, name, x) = (instance.block, &instance.name, b.value);
     let full = spec(b, instance, 3)?;
     let channels = b.channels(x)?;
-    let hidden = match (block.hidden, block.expand) {
+    let hidden = match (instance.hidden, block.expand) {
         (Some(_), Some(_)) => return Err("'hidden' and 'expand' exclude each other".into()),
         (Some(hidden), None) => hidden,
         (None, expand) => {
@@ -202,9 +210,9 @@ fn residual(b: &mut Builder, instance: &Instance, y: Value) -> Result<Value, Bui
 
 /// He et al., ResNet, 2015 (stride in the 3x3, as torchvision); in groups, Xie et al., ResNeXt, 2016.
 fn bottleneck(b: &mut Builder, instance: &Instance, activation: Activation) -> Result<Value, BuildError> {
-    let (block, name, x) = (instance.block, &instance.name, b.value);
+    let (name, x) = (&instance.name, b.value);
     let full = spec(b, instance, 3)?;
-    let hidden = block.hidden.unwrap_or(full.out / 4).max(1);
+    let hidden = instance.hidden.unwrap_or((full.out / 4).max(1));
     let y = b.conv(&format!("{name}.reduce"), x, ConvSpec { out: hidden, ..pointwise(full) })?;
     let y = b.conv(&format!("{name}.spatial"), y, ConvSpec { out: hidden, ..full })?;
     let y =
@@ -283,7 +291,7 @@ fn shuffle_unit(b: &mut Builder, instance: &Instance) -> Result<Value, BuildErro
 /// Iandola et al., SqueezeNet, 2016; `out` channels are halved between the two branches.
 fn fire(b: &mut Builder, instance: &Instance, activation: Activation) -> Result<Value, BuildError> {
     let (name, x) = (&instance.name, b.value);
-    let squeeze = instance.block.squeeze.ok_or("it needs a key 'squeeze'")?;
+    let squeeze = instance.squeeze.ok_or("it needs a key 'squeeze'")?;
     let full = ConvSpec { norm: false, activation, ..spec(b, instance, 3)? };
     if !full.out.is_multiple_of(2) {
         return Err(format!("{} output channels can't be halved", full.out).into());

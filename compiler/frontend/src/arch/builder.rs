@@ -3,7 +3,7 @@
 //! Tensor names are `BLOCK.PART.conv.weight`, `BLOCK.PART.conv.bias`, `BLOCK.PART.norm.{weight,bias,running_mean,
 //! running_var}`, and `BLOCK.PART.{weight,bias}` of dense layers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use avocet_ir::op::{Binary, Conv, Layout, Op, Padding, ReduceKind, Unary};
 use avocet_ir::{Graph, GraphError, Shape, TensorType, Value};
@@ -16,6 +16,8 @@ use crate::weights::{Role, Weights, WeightsError};
 const MOST_CHANNELS: usize = 1 << 17;
 /// Most rows or columns of an image.
 const MOST_PIXELS: usize = 1 << 16;
+/// Longest name in bytes.
+const MOST_NAME: usize = 200;
 /// Most nodes of a graph.
 const MOST_NODES: usize = 1 << 17;
 /// Most learned numbers of a network: 8 GiB of f32.
@@ -86,6 +88,8 @@ pub(super) struct Builder<'a> {
     pub(super) file: &'a File,
     pub(super) scaling: &'a Scaling,
     weights: Weights,
+    /// Names of the tensors so far.
+    tensors: BTreeSet<String>,
     parameters: usize,
     /// Unnamed blocks so far.
     pub(super) unnamed: usize,
@@ -113,9 +117,20 @@ impl<'a> Builder<'a> {
         let ty = TensorType::f32(dims).map_err(|e| e.to_string())?;
         let mut graph = Graph::new(file.name.clone());
         let name = file.input.name.clone().unwrap_or_else(|| "input".into());
+        check_name(&name)?;
         let value = graph.add(name, Op::Input(ty), &[])?;
-        let saved = BTreeMap::new();
-        Ok(Builder { graph, value, previous: None, saved, file, scaling, weights, parameters: 0, unnamed: 0 })
+        Ok(Builder {
+            graph,
+            value,
+            previous: None,
+            saved: BTreeMap::new(),
+            file,
+            scaling,
+            weights,
+            tensors: BTreeSet::new(),
+            parameters: 0,
+            unnamed: 0,
+        })
     }
 
     /// The finished graph.
@@ -160,6 +175,10 @@ impl<'a> Builder<'a> {
             count.and_then(|count| self.parameters.checked_add(count)).filter(|&t| t <= MOST_PARAMETERS);
         self.parameters =
             total.ok_or_else(|| format!("'{name}' brings the network over {MOST_PARAMETERS} parameters"))?;
+        // Two blocks of one name would silently share weights.
+        if !self.tensors.insert(name.into()) {
+            return Err(format!("there is a tensor '{name}' already: give the block another name").into());
+        }
         let tensor = self.weights.tensor(name, dims, role)?;
         Ok(self.graph.constant(name, tensor))
     }
@@ -356,6 +375,17 @@ impl<'a> Builder<'a> {
     /// `max(x, 0)`.
     pub(super) fn relu(&mut self, name: &str, x: Value) -> Result<Value, BuildError> {
         self.add(&format!("{name}.relu"), Op::Unary(Unary::Relu), &[x])
+    }
+}
+
+/// That a name can stand in messages, listings and file formats.
+pub(super) fn check_name(name: &str) -> Result<(), BuildError> {
+    match name.is_empty() || name.len() > MOST_NAME || name.chars().any(char::is_control) {
+        true => {
+            let shown: String = name.escape_debug().take(MOST_NAME).collect();
+            Err(format!("'{shown}' is no name: expected 1 to {MOST_NAME} printable characters").into())
+        }
+        false => Ok(()),
     }
 }
 

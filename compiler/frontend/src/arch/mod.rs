@@ -24,8 +24,7 @@ pub use parse::Format;
 #[derive(Clone, Debug)]
 pub struct Description {
     file: schema::File,
-    /// Line of each block, where known.
-    lines: Vec<usize>,
+    lines: parse::Lines,
     origin: String,
     /// Folder of the description, for the paths in it.
     folder: Option<PathBuf>,
@@ -118,15 +117,24 @@ impl Description {
     pub fn build(&self, options: &BuildOptions) -> Result<Graph, ArchError> {
         let invalid =
             |line: usize, problem: String| ArchError::Invalid { origin: self.origin.clone(), line, problem };
-        let scaling = scaling::Scaling::new(&self.file, options).map_err(|e| invalid(1, e))?;
+        let scaling =
+            scaling::Scaling::new(&self.file, options).map_err(|e| invalid(self.lines.compound, e))?;
+        let epsilon = self.file.defaults.epsilon;
+        if !(0.0..=1.0).contains(&epsilon) {
+            let problem = format!("defaults.epsilon is {epsilon}, expected 0 to 1");
+            return Err(invalid(self.lines.defaults, problem));
+        }
+        if self.file.blocks.is_empty() {
+            return Err(invalid(1, "there are no blocks".into()));
+        }
         let weights = self.weights(options)?;
         let mut builder =
             Builder::new(&self.file, options.batch, &scaling, weights).map_err(|e| match e {
                 builder::BuildError::Weights(e) => e.into(),
-                builder::BuildError::Invalid(problem) => invalid(1, problem),
+                builder::BuildError::Invalid(problem) => invalid(self.lines.input, problem),
             })?;
         for (number, block) in self.file.blocks.iter().enumerate() {
-            let line = self.lines.get(number).copied().unwrap_or(1);
+            let line = self.lines.blocks.get(number).copied().unwrap_or(1);
             blocks::add(&mut builder, block).map_err(|e| match e {
                 builder::BuildError::Weights(e) => e.into(),
                 builder::BuildError::Invalid(problem) => {

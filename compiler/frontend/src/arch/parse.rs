@@ -21,18 +21,40 @@ pub enum Format {
 pub(super) const MOST_BYTES: u64 = 4 << 20;
 const VERSION: u32 = 1;
 
-#[derive(Deserialize)]
-struct TomlLines {
-    blocks: Vec<toml::Spanned<IgnoredAny>>,
+/// Lines of the parts whose errors are found after reading, counted from 1; 1 for what is not there.
+#[derive(Clone, Debug)]
+pub(super) struct Lines {
+    version: usize,
+    pub(super) input: usize,
+    pub(super) defaults: usize,
+    pub(super) compound: usize,
+    pub(super) blocks: Vec<usize>,
 }
 
+/// The same parts where `S` tells the place of a value, which each format's crate has its own type for.
 #[derive(Deserialize)]
-struct YamlLines {
-    blocks: Vec<serde_saphyr::Spanned<IgnoredAny>>,
+struct Places<S> {
+    version: S,
+    input: S,
+    defaults: Option<S>,
+    compound: Option<S>,
+    blocks: Vec<S>,
 }
 
-/// The data and the line of each block.
-pub(super) fn parse(text: &str, format: Format, origin: &str) -> Result<(File, Vec<usize>), ArchError> {
+impl<S> Places<S> {
+    fn lines(&self, line: impl Fn(&S) -> usize) -> Lines {
+        Lines {
+            version: line(&self.version),
+            input: line(&self.input),
+            defaults: self.defaults.as_ref().map_or(1, &line),
+            compound: self.compound.as_ref().map_or(1, &line),
+            blocks: self.blocks.iter().map(&line).collect(),
+        }
+    }
+}
+
+/// The data and where its parts are.
+pub(super) fn parse(text: &str, format: Format, origin: &str) -> Result<(File, Lines), ArchError> {
     let invalid = |line: usize, problem: String| ArchError::Invalid { origin: origin.into(), line, problem };
     if text.len() as u64 > MOST_BYTES {
         return Err(invalid(1, format!("{} bytes; a description has at most {MOST_BYTES}", text.len())));
@@ -49,17 +71,22 @@ pub(super) fn parse(text: &str, format: Format, origin: &str) -> Result<(File, V
         Format::Json => serde_json::from_str(text)
             .map_err(|e: serde_json::Error| invalid(e.line().max(1), first_line(&e.to_string())))?,
     };
-    if file.version != VERSION {
-        return Err(invalid(1, format!("version {} is not known here, only {VERSION}", file.version)));
-    }
     let lines = match format {
-        Format::Toml => toml::from_str::<TomlLines>(text)
-            .map(|l| l.blocks.iter().map(|b| line_at(b.span().start)).collect())
-            .unwrap_or_default(),
-        Format::Yaml | Format::Json => serde_saphyr::from_str::<YamlLines>(text)
-            .map(|l| l.blocks.iter().map(|b| b.referenced.line() as usize).collect())
-            .unwrap_or_default(),
+        Format::Toml => toml::from_str::<Places<toml::Spanned<IgnoredAny>>>(text)
+            .map(|places| places.lines(|value| line_at(value.span().start)))
+            .ok(),
+        Format::Yaml | Format::Json => {
+            serde_saphyr::from_str::<Places<serde_saphyr::Spanned<IgnoredAny>>>(text)
+                .map(|places| places.lines(|value| value.referenced.line() as usize))
+                .ok()
+        }
     };
+    // Some JSON is not YAML (tabs in places); its errors then lack their lines, and nothing else.
+    let lines = lines.unwrap_or(Lines { version: 1, input: 1, defaults: 1, compound: 1, blocks: Vec::new() });
+    if file.version != VERSION {
+        let problem = format!("version {} is not known here, only {VERSION}", file.version);
+        return Err(invalid(lines.version, problem));
+    }
     Ok((file, lines))
 }
 

@@ -381,12 +381,21 @@ impl Kind {
             Kind::FusedMbconv => {
                 &["out", "kernel", "stride", "activation", "padding", "expand", "se", "residual", "scale"]
             }
-            Kind::Bottleneck => {
-                &["out", "hidden", "kernel", "stride", "dilation", "groups", "activation", "padding", "se"]
-            }
-            Kind::Basic => &["out", "kernel", "stride", "activation", "padding", "se"],
-            Kind::ShuffleUnit => &["out", "kernel", "stride", "activation", "padding"],
-            Kind::Fire => &["squeeze", "out", "activation"],
+            Kind::Bottleneck => &[
+                "out",
+                "hidden",
+                "kernel",
+                "stride",
+                "dilation",
+                "groups",
+                "activation",
+                "padding",
+                "se",
+                "scale",
+            ],
+            Kind::Basic => &["out", "kernel", "stride", "activation", "padding", "se", "scale"],
+            Kind::ShuffleUnit => &["out", "kernel", "stride", "activation", "padding", "scale"],
+            Kind::Fire => &["squeeze", "out", "activation", "scale"],
             Kind::Cell => &["cell", "out", "stride", "project_previous"],
             Kind::Pool => &["pool", "kernel", "stride", "padding", "ceil"],
             Kind::GlobalPool | Kind::Flatten | Kind::Dropout => &[],

@@ -1,3 +1,5 @@
+//! Tests of descriptions: what they mean, and what is said about mistakes in them.
+
 use avocet_ir::cost::costs;
 use proptest::prelude::*;
 
@@ -65,6 +67,26 @@ fn every_kind_of_block() {
 }
 
 #[test]
+fn the_documentation_lists_the_keys_of_each_kind() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/description.md");
+    let documentation = std::fs::read_to_string(path).expect("the documentation");
+    for (block, _) in KINDS {
+        let description = Description::parse(&text(&[block]), Format::Toml, "net").expect("valid");
+        let kind = description.file.blocks[0].kind;
+        // The row of mbconv refers to the one above it.
+        let named = if kind == schema::Kind::Mbconv { schema::Kind::InvertedResidual } else { kind };
+        let row = documentation.lines().find(|line| line.starts_with(&format!("| `{}` |", named.name())));
+        let row = row.unwrap_or_else(|| panic!("{} has no row", named.name()));
+        let keys = row.split('|').nth(2).expect("a column of keys");
+        let mut listed: Vec<&str> = keys.split('`').skip(1).step_by(2).collect();
+        let mut expected = kind.keys().to_vec();
+        listed.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(listed, expected, "{}", kind.name());
+    }
+}
+
+#[test]
 fn mistakes_point_at_their_line() {
     let conv = "type = \"conv\", out = 8";
     for (blocks, expected) in [
@@ -100,8 +122,12 @@ fn mistakes_point_at_their_line() {
             "net.toml:5: block 1 (conv): repeat is 100000, expected 1 to 1000",
         ),
         (
-            vec!["type = \"dense\", out = 131072", "type = \"dense\", out = 131072"],
-            "net.toml:6: block 2 (dense): 'blocks.1.weight' brings the network over",
+            vec![
+                "type = \"global_pool\"",
+                "type = \"dense\", out = 131072",
+                "type = \"dense\", out = 131072",
+            ],
+            "net.toml:7: block 3 (dense): 'blocks.2.weight' brings the network over",
         ),
         (
             vec![conv, "type = \"activation\", add = \"x\""],
@@ -120,6 +146,29 @@ fn mistakes_point_at_their_line() {
             "net.toml:5: block 1 (shuffle_unit): with stride 1 it keeps its channels: 4, not 8",
         ),
         (vec!["type = \"cell\", cell = \"z\", out = 4"], "net.toml:5: block 1 (cell): there is no cell 'z'"),
+        (
+            vec!["type = \"conv\", out = 6, groups = 4"],
+            "net.toml:5: block 1 (conv): 4 groups do not divide 4 input and 6 output channels",
+        ),
+        (
+            vec!["type = \"mbconv\", out = 8, expand = 6, hidden = 8"],
+            "net.toml:5: block 1 (mbconv): 'hidden' and 'expand' exclude each other",
+        ),
+        (
+            vec!["type = \"mbconv\", out = 8, residual = true"],
+            "net.toml:5: block 1 (mbconv): f32[1,8,16,16] and f32[1,4,16,16] can't be added",
+        ),
+        (
+            vec!["type = \"mbconv\", out = 8, se = { ratio = nan }"],
+            "net.toml:5: block 1 (mbconv): se.ratio must be from 0 to 16",
+        ),
+        (
+            vec!["name = \"a\", type = \"conv\", out = 8", "name = \"a\", type = \"conv\", out = 8"],
+            "net.toml:6: block 2 (conv): there is a tensor 'a.conv.weight' already",
+        ),
+        (vec!["name = \"\", type = \"dropout\""], "net.toml:5: block 1 (dropout): '' is no name"),
+        (vec!["name = \"a\\nb\", type = \"dropout\""], "net.toml:5: block 1 (dropout): 'a\\nb' is no name"),
+        (vec![], "net.toml:1: there are no blocks"),
     ] {
         let got = error(&text(&blocks));
         assert!(got.starts_with(expected), "{got}\nexpected: {expected}");
@@ -130,9 +179,76 @@ fn mistakes_point_at_their_line() {
     );
     assert!(error("name = \"x\"").starts_with("net.toml:1: missing field `version`"));
     let zero = text(&[conv]).replace("height = 16", "height = 0");
-    assert_eq!(error(&zero), "net.toml:1: the input [1, 4, 0, 16] has a dimension of size zero");
+    assert_eq!(error(&zero), "net.toml:3: the input [1, 4, 0, 16] has a dimension of size zero");
     let huge = text(&[conv]).replace("height = 16", "height = 9999999999999");
-    assert_eq!(error(&huge), "net.toml:1: the input's size is 9999999999999, expected 1 to 65536");
+    assert_eq!(error(&huge), "net.toml:3: the input's size is 9999999999999, expected 1 to 65536");
+}
+
+#[test]
+fn mistakes_beside_the_blocks_point_at_their_line() {
+    let good = text(&["type = \"conv\", out = 8"]);
+    let compound = |keys: &str| format!("{good}[compound]\nalpha = 1.2\nbeta = 1.1\ngamma = 1.15\n{keys}\n");
+    for (text, expected) in [
+        (good.replace("version = 1", "\nversion = 2"), "net.toml:2: version 2 is not known here, only 1"),
+        (good.replace("channels = 4", "channels = 999999"), "net.toml:3: the input's channels is 999999"),
+        (
+            good.clone() + "[defaults]\nepsilon = nan\n",
+            "net.toml:7: defaults.epsilon is NaN, expected 0 to 1",
+        ),
+        (good.clone() + "[defaults]\nepsilon = -1e-3\n", "net.toml:7: defaults.epsilon is -0.001"),
+        (compound("phi = 21"), "net.toml:7: phi is 21, expected 0 to 20"),
+        (compound("divisor = 0"), "net.toml:7: compound.divisor is 0, expected 1 to 1024"),
+        (compound("").replace("1.15", "inf"), "net.toml:7: compound.gamma is inf, expected 1 to 4"),
+        (compound("gama = 1.0"), "net.toml:11: unknown field `gama`"),
+    ] {
+        let got = error(&text);
+        assert!(got.starts_with(expected), "{got}\nexpected: {expected}");
+    }
+}
+
+#[test]
+fn cells_with_mistakes() {
+    for (cell, expected) in [
+        ("combine = []\nconcat = [\"current\"]", "pairs of the cell is 0, expected 1 to 64"),
+        (
+            "combine = [[\"identity\", \"current\", \"identity\", \"0\"]]\nconcat = [\"0\"]",
+            "'0' is no state here; expected current, previous or a number below 0",
+        ),
+        (
+            "combine = [[\"identity\", \"current\", \"max9\", \"current\"]]\nconcat = [\"0\"]",
+            "there is no operation 'max9'; known are: separable3",
+        ),
+        (
+            "combine = [[\"identity\", \"current\", \"max3\", \"current\"]]\nconcat = []",
+            "the cell's 'concat' names no state",
+        ),
+    ] {
+        let blocks = text(&["type = \"cell\", cell = \"c\", out = 4"]);
+        let got = error(&format!("{blocks}[cells.c]\n{cell}\n"));
+        let expected = format!("net.toml:5: block 1 (cell): {expected}");
+        assert!(got.starts_with(&expected), "{got}\nexpected: {expected}");
+    }
+}
+
+#[test]
+fn compound_scaling_widens_what_is_inside_too() {
+    let compound = "[compound]\nphi = 1\nalpha = 2\nbeta = 2\ngamma = 2\n";
+    let scaled = text(&[
+        "type = \"bottleneck\", name = \"a\", out = 16, hidden = 8, repeat = 2",
+        "type = \"fire\", name = \"b\", out = 16, squeeze = 8",
+        "type = \"basic\", name = \"c\", out = 16, scale = false, repeat = 1",
+    ]);
+    let graph = build(&(scaled + compound)).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(graph.ty(graph.outputs()[0].value).dims(), [1, 16, 32, 32]);
+    let dims = |name: &str| {
+        let node = graph.topological().expect("no cycle").into_iter().find(|&id| graph.node(id).name == name);
+        node.map(|id| graph.node(id).outputs[0].dims().to_vec())
+    };
+    assert_eq!(dims("a.3.spatial.conv.weight"), Some(vec![16, 16, 3, 3]));
+    assert_eq!(dims("a.4.spatial.conv.weight"), None);
+    assert_eq!(dims("b.squeeze.conv.weight"), Some(vec![16, 32, 1, 1]));
+    assert_eq!(dims("c.0.second.conv.weight"), Some(vec![16, 16, 3, 3]));
+    assert_eq!(dims("c.1.second.conv.weight"), None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::proto::{AttributeProto, NodeProto, TensorProto};
 /// Why a node can't be imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// Avocet can't compile this.
+    /// Avocet can't compile this. An empty text: the operator itself.
     Unsupported(String),
     /// The model is wrong.
     Invalid(String),
@@ -25,47 +25,70 @@ impl From<avocet_ir::TensorError> for Problem {
     }
 }
 
-/// The attributes of a node.
+impl From<avocet_ir::infer::InferError> for Problem {
+    fn from(error: avocet_ir::infer::InferError) -> Self {
+        Problem::Invalid(error.to_string())
+    }
+}
+
+/// Types of attributes by their number in `AttributeProto.AttributeType`. Only those in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Float = 1,
+    Int = 2,
+    String = 3,
+    Tensor = 4,
+    Floats = 6,
+    Ints = 7,
+}
+
+/// The attributes of a node. Each getter refuses an attribute of another type.
 #[derive(Clone, Copy)]
 pub(super) struct Attributes<'a>(pub(super) &'a NodeProto);
 
 impl<'a> Attributes<'a> {
-    pub(super) fn get(self, name: &str) -> Option<&'a AttributeProto> {
-        self.0.attribute.iter().find(|a| a.name == name)
-    }
-
-    pub(super) fn int(self, name: &str, default: i64) -> i64 {
-        self.get(name).map_or(default, |a| a.i)
-    }
-
-    pub(super) fn float(self, name: &str, default: f32) -> f32 {
-        self.get(name).map_or(default, |a| a.f)
-    }
-
-    pub(super) fn text(self, name: &str, default: &str) -> String {
-        self.get(name).map_or_else(|| default.into(), |a| String::from_utf8_lossy(&a.s).into_owned())
-    }
-
-    pub(super) fn ints(self, name: &str) -> Option<&'a [i64]> {
-        self.get(name).map(|a| a.ints.as_slice())
-    }
-
-    pub(super) fn floats(self, name: &str) -> Option<&'a [f32]> {
-        self.get(name).map(|a| a.floats.as_slice())
-    }
-
-    pub(super) fn tensor(self, name: &str) -> Option<&'a TensorProto> {
-        self.get(name).and_then(|a| a.t.as_ref())
-    }
-
-    /// Two sizes of at least `least`, rows then columns.
-    pub(super) fn pair(self, name: &str, default: usize, least: usize) -> Result<[usize; 2], Problem> {
-        match self.ints(name) {
-            None | Some([]) => Ok([default; 2]),
-            Some(&[rows, columns]) => Ok([size(name, rows, least)?, size(name, columns, least)?]),
-            Some(&[one]) => Ok([1, size(name, one, least)?]),
-            Some(other) => unsupported(format!("{name} {other:?}; only images have kernels here")),
+    fn get(self, name: &str, kind: Kind) -> Result<Option<&'a AttributeProto>, Problem> {
+        match self.0.attribute.iter().find(|a| a.name == name) {
+            // Files older than IR version 2 leave the type open.
+            Some(a) if a.r#type != kind as i32 && a.r#type != 0 => {
+                invalid(format!("attribute {name} is of type {}, expected {kind:?}", a.r#type))
+            }
+            found => Ok(found),
         }
+    }
+
+    pub(super) fn has(self, name: &str) -> bool {
+        self.0.attribute.iter().any(|a| a.name == name)
+    }
+
+    pub(super) fn int(self, name: &str, default: i64) -> Result<i64, Problem> {
+        Ok(self.get(name, Kind::Int)?.map_or(default, |a| a.i))
+    }
+
+    /// An integer that stands for true when it isn't zero.
+    pub(super) fn flag(self, name: &str, default: bool) -> Result<bool, Problem> {
+        Ok(self.int(name, default.into())? != 0)
+    }
+
+    pub(super) fn float(self, name: &str, default: f32) -> Result<f32, Problem> {
+        Ok(self.get(name, Kind::Float)?.map_or(default, |a| a.f))
+    }
+
+    pub(super) fn text(self, name: &str, default: &str) -> Result<String, Problem> {
+        let found = self.get(name, Kind::String)?;
+        Ok(found.map_or_else(|| default.into(), |a| String::from_utf8_lossy(&a.s).into_owned()))
+    }
+
+    pub(super) fn ints(self, name: &str) -> Result<Option<&'a [i64]>, Problem> {
+        Ok(self.get(name, Kind::Ints)?.map(|a| a.ints.as_slice()))
+    }
+
+    pub(super) fn floats(self, name: &str) -> Result<Option<&'a [f32]>, Problem> {
+        Ok(self.get(name, Kind::Floats)?.map(|a| a.floats.as_slice()))
+    }
+
+    pub(super) fn tensor(self, name: &str) -> Result<Option<&'a TensorProto>, Problem> {
+        Ok(self.get(name, Kind::Tensor)?.and_then(|a| a.t.as_ref()))
     }
 }
 
@@ -79,17 +102,20 @@ pub(super) fn size(name: &str, value: i64, least: usize) -> Result<usize, Proble
 
 /// Attributes as text for messages.
 pub(super) fn describe(node: &NodeProto) -> String {
+    /// Longest text and most numbers that are shown.
+    const SHOWN: usize = 40;
     let one = |a: &AttributeProto| {
         let value = match a.r#type {
             1 => a.f.to_string(),
             2 => a.i.to_string(),
-            3 => String::from_utf8_lossy(&a.s).chars().take(40).collect(),
+            3 => String::from_utf8_lossy(&a.s).chars().take(SHOWN).flat_map(char::escape_debug).collect(),
+            4 => "tensor".into(),
             5 | 10 => "graph".into(),
-            6 => format!("{:?}", a.floats.iter().take(8).collect::<Vec<_>>()),
-            7 => format!("{:?}", a.ints.iter().take(8).collect::<Vec<_>>()),
+            6 => format!("{:?}", &a.floats[..a.floats.len().min(SHOWN)]),
+            7 => format!("{:?}", &a.ints[..a.ints.len().min(SHOWN)]),
             _ => "…".into(),
         };
-        format!("{}={value}", a.name)
+        format!("{}={value}", a.name.escape_debug())
     };
-    node.attribute.iter().map(one).collect::<Vec<_>>().join(", ")
+    node.attribute.iter().take(SHOWN).map(one).collect::<Vec<_>>().join(", ")
 }

@@ -4,12 +4,12 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// A node that can't be imported.
+/// Something in a model that can't be compiled: a node, an input, a weight or an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {
     /// Name of the node.
     pub node: String,
-    /// Operator with its domain.
+    /// Operator with its domain; `input`, `weight` or `output` for what is not a node.
     pub operator: String,
     /// Attributes as `key=value`.
     pub attributes: String,
@@ -17,13 +17,26 @@ pub struct Unsupported {
     pub reason: String,
 }
 
+impl Unsupported {
+    /// Something that is not a node.
+    pub(super) fn other(what: &str, name: &str, reason: impl Into<String>) -> Self {
+        Unsupported {
+            node: name.into(),
+            operator: what.into(),
+            attributes: String::new(),
+            reason: reason.into(),
+        }
+    }
+}
+
 impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "  {} (node '{}'", self.operator, self.node.escape_debug())?;
-        if !self.attributes.is_empty() {
-            write!(f, ", {}", self.attributes)?;
+        let (operator, node) = (self.operator.escape_debug(), self.node.escape_debug());
+        match &self.operator[..] {
+            "input" | "weight" | "output" => write!(f, "  {operator} '{node}'")?,
+            _ if self.attributes.is_empty() => write!(f, "  {operator} (node '{node}')")?,
+            _ => write!(f, "  {operator} (node '{node}', {})", self.attributes)?,
         }
-        f.write_str(")")?;
         if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
     }
 }
@@ -39,6 +52,37 @@ pub enum OnnxError {
         /// Why not.
         problem: String,
     },
+    /// The bytes are not a protobuf message of ONNX.
+    #[error("{}not an ONNX file, or a damaged one: {problem}", prefix(file))]
+    Encoding {
+        /// The file.
+        file: String,
+        /// What the decoder says.
+        problem: String,
+    },
+    /// The model is of an operator set that is not known.
+    #[error(
+        "{}it uses operator set {found}; {first} to {last} are supported (convert it, say with onnx.version_converter)",
+        prefix(file)
+    )]
+    Opset {
+        /// The file.
+        file: String,
+        /// The model's operator set.
+        found: i64,
+        /// Oldest one that is known.
+        first: i64,
+        /// Newest one that is known.
+        last: i64,
+    },
+    /// The model leaves the sizes of dimensions open, or the sizes given don't fit it; all of it, at once.
+    #[error("{}sizes of dimensions:\n  {}", prefix(file), problems.join("\n  "))]
+    Dimensions {
+        /// The file.
+        file: String,
+        /// What is wrong with each, and which `--dim` helps.
+        problems: Vec<String>,
+    },
     /// The file is damaged or describes something impossible.
     #[error("{}{problem}", prefix(file))]
     Invalid {
@@ -52,7 +96,7 @@ pub enum OnnxError {
     Unsupported {
         /// The file.
         file: String,
-        /// Every such node.
+        /// Everything of that kind, in the model's order.
         nodes: Vec<Unsupported>,
     },
 }
@@ -66,12 +110,21 @@ fn list(nodes: &[Unsupported]) -> String {
 }
 
 impl OnnxError {
+    /// A model that is wrong; the text says what, where, and what to do.
+    pub(super) fn invalid(problem: impl Into<String>) -> Self {
+        OnnxError::Invalid { file: String::new(), problem: problem.into() }
+    }
+
     /// The same error with the file's name.
-    pub(super) fn in_file(self, name: &str) -> Self {
-        match self {
-            OnnxError::Invalid { problem, .. } => OnnxError::Invalid { file: name.into(), problem },
-            OnnxError::Unsupported { nodes, .. } => OnnxError::Unsupported { file: name.into(), nodes },
-            error => error,
+    pub(super) fn in_file(mut self, name: &str) -> Self {
+        match &mut self {
+            OnnxError::File { file, .. }
+            | OnnxError::Encoding { file, .. }
+            | OnnxError::Opset { file, .. }
+            | OnnxError::Dimensions { file, .. }
+            | OnnxError::Invalid { file, .. }
+            | OnnxError::Unsupported { file, .. } => *file = name.into(),
         }
+        self
     }
 }

@@ -1,6 +1,6 @@
 //! The importer: nodes in topological order, each through the operator table.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use avocet_ir::op::Op;
@@ -9,26 +9,22 @@ use avocet_ir::{Evaluate, Graph, GraphError, TensorData, Value};
 
 use super::attributes::{Attributes, Problem, describe, invalid};
 use super::error::{OnnxError, Unsupported};
-use super::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
-use super::{Options, operators, tensors};
+use super::folding::{BUDGET, Cost};
+use super::order::{node_name, order};
+use super::proto::{GraphProto, ModelProto, NodeProto};
+use super::tensors::Reader;
+use super::{Options, operators, signature};
 
 /// Versions of the operator set that are known.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=21;
-/// Most nodes of a model.
-const MOST_NODES: usize = 1 << 20;
-/// Constants of more bytes than this are not made on the way in.
-const MOST_FOLDED_BYTES: usize = 64 << 20;
-
-fn refuse(problem: String) -> OnnxError {
-    OnnxError::Invalid { file: String::new(), problem }
-}
-
+pub(super) const OPSETS: std::ops::RangeInclusive<i64> = 7..=21;
 /// What an ONNX name stands for.
 #[derive(Clone, Copy)]
 enum Named {
     Known(Value),
     /// The result of something unsupported.
     Unknown,
+    /// A result that is left out because inference has no use for it.
+    LeftOut,
 }
 
 /// What operator functions work with.
@@ -36,9 +32,12 @@ pub(super) struct Importer<'a> {
     pub(super) graph: Graph,
     /// Version of the operator set.
     pub(super) opset: i64,
-    pub(super) folder: Option<&'a Path>,
-    evaluate: &'a dyn Evaluate,
-    names: HashMap<String, Named>,
+    pub(super) reader: Reader<'a>,
+    pub(super) evaluate: &'a dyn Evaluate,
+    /// What may still be spent on computing constants.
+    pub(super) left: Cost,
+    names: HashMap<&'a str, Named>,
+    unsupported: Vec<Unsupported>,
 }
 
 /// One node, as an operator function sees it.
@@ -52,6 +51,11 @@ pub(super) struct Node<'a> {
 }
 
 impl Node<'_> {
+    /// The operator's name.
+    pub(super) fn operator(&self) -> &str {
+        &self.proto.op_type
+    }
+
     /// An input that must be there.
     pub(super) fn input(&self, number: usize) -> Result<Value, Problem> {
         match self.optional(number) {
@@ -64,24 +68,21 @@ impl Node<'_> {
     pub(super) fn optional(&self, number: usize) -> Option<Value> {
         self.inputs.get(number).copied().flatten()
     }
+
+    /// All inputs, none of which may be left out.
+    pub(super) fn all(&self) -> Result<Vec<Value>, Problem> {
+        (0..self.inputs.len()).map(|number| self.input(number)).collect()
+    }
 }
 
 impl Importer<'_> {
     /// Adds an operator, or its result when all of its inputs are constants.
     pub(super) fn add(&mut self, node: &Node, op: Op, inputs: &[Value]) -> Result<Value, Problem> {
-        let constants: Option<Vec<&Tensor>> = inputs.iter().map(|&v| self.graph.as_constant(v)).collect();
-        if let Some(constants) = constants.filter(|c| !c.is_empty()) {
-            let types: Vec<TensorType> = constants.iter().map(|t| t.ty()).collect();
-            let types = avocet_ir::infer::infer(&op, &types).map_err(|e| Problem::Invalid(e.to_string()))?;
-            if types.iter().all(|ty| ty.bytes() <= MOST_FOLDED_BYTES)
-                && let Ok(results) = self.evaluate.evaluate(&op, &constants)
-                && let Some(result) = results.into_iter().next()
-            {
-                return Ok(self.graph.constant(node.name.clone(), result));
-            }
+        if let Some(result) = self.folded(&op, inputs)? {
+            return Ok(self.constant(node, result));
         }
         self.graph.add(node.name.clone(), op, inputs).map_err(|e| match e {
-            GraphError::Infer { source, .. } => Problem::Invalid(source.to_string()),
+            GraphError::Infer { source, .. } => source.into(),
             e => Problem::Invalid(e.to_string()),
         })
     }
@@ -96,23 +97,29 @@ impl Importer<'_> {
         self.graph.ty(value).clone()
     }
 
+    /// The tensor of an input that must be constant.
+    pub(super) fn tensor(&self, value: Value, what: &str) -> Result<&Tensor, Problem> {
+        let computed = || Problem::Unsupported(format!("{what} that is not constant"));
+        self.graph.as_constant(value).ok_or_else(computed)
+    }
+
     /// The integers of an input that must be constant.
     pub(super) fn integers(&self, value: Value, what: &str) -> Result<Vec<i64>, Problem> {
-        match self.graph.as_constant(value).map(|t| t.data()) {
-            Some(TensorData::I64(data)) => Ok(data.to_vec()),
-            Some(TensorData::I32(data)) => Ok(data.iter().map(|&v| v.into()).collect()),
-            Some(_) => invalid(format!("{what} is not of integers")),
-            None => Err(Problem::Unsupported(format!("{what} that is computed from the input"))),
+        match self.tensor(value, what)?.data() {
+            TensorData::I64(data) => Ok(data.to_vec()),
+            TensorData::I32(data) => Ok(data.iter().map(|&v| v.into()).collect()),
+            _ => invalid(format!("{what} is not of integers")),
         }
     }
 
     /// The numbers of an input that must be constant.
     pub(super) fn floats(&self, value: Value, what: &str) -> Result<Vec<f32>, Problem> {
-        match self.graph.as_constant(value).map(|t| t.data()) {
-            Some(TensorData::F32(data)) => Ok(data.to_vec()),
-            Some(TensorData::I64(data)) => Ok(data.iter().map(|&v| v as f32).collect()),
-            Some(_) => invalid(format!("{what} is not of floats")),
-            None => Err(Problem::Unsupported(format!("{what} that is computed from the input"))),
+        match self.tensor(value, what)?.data() {
+            TensorData::F32(data) => Ok(data.to_vec()),
+            TensorData::I64(data) => Ok(data.iter().map(|&v| v as f32).collect()),
+            TensorData::I32(data) => Ok(data.iter().map(|&v| v as f32).collect()),
+            TensorData::U8(data) => Ok(data.iter().map(|&v| v.into()).collect()),
+            TensorData::Bool(_) => invalid(format!("{what} is not of numbers")),
         }
     }
 
@@ -128,174 +135,138 @@ impl Importer<'_> {
 
 /// Imports a model.
 pub(super) fn import(
-    model: ModelProto,
+    model: &ModelProto,
     name: &str,
     folder: Option<&Path>,
     options: &Options,
     evaluate: &dyn Evaluate,
 ) -> Result<Graph, OnnxError> {
-    let versions = model.opset_import.iter().filter(|o| o.domain.is_empty() || o.domain == "ai.onnx");
-    let opset = versions.map(|o| o.version).max().ok_or_else(|| refuse("it names no operator set".into()))?;
+    let proto = model.graph.as_ref().ok_or_else(|| OnnxError::invalid("it holds no graph"))?;
+    let versions = model.opset_import.iter().filter(|o| is_standard(&o.domain));
+    let opset =
+        versions.map(|o| o.version).max().ok_or_else(|| OnnxError::invalid("it names no operator set"))?;
     if !OPSETS.contains(&opset) {
-        let (low, high) = (OPSETS.start(), OPSETS.end());
-        return Err(refuse(format!(
-            "it uses operator set {opset}; {low} to {high} are supported (convert it)"
-        )));
+        let (first, last) = (*OPSETS.start(), *OPSETS.end());
+        return Err(OnnxError::Opset { file: String::new(), found: opset, first, last });
     }
-    let proto = model.graph.ok_or_else(|| refuse("it holds no graph".into()))?;
-    if proto.node.len() > MOST_NODES {
-        return Err(refuse(format!("{} nodes; at most {MOST_NODES} are read", proto.node.len())));
+    let name = [name, &proto.name, "model"].into_iter().find(|n| !n.is_empty()).unwrap_or_default();
+    let mut importer = Importer {
+        graph: Graph::new(name),
+        opset,
+        reader: Reader::new(folder),
+        evaluate,
+        left: BUDGET,
+        names: HashMap::new(),
+        unsupported: Vec::new(),
+    };
+    importer.weights(proto)?;
+    importer.inputs(proto, options)?;
+    for number in order(proto)? {
+        importer.node(&proto.node[number], number)?;
     }
-    let mut importer = Importer { graph: Graph::new(name), opset, folder, evaluate, names: HashMap::new() };
-    importer.initializers(&proto)?;
-    importer.inputs(&proto, options)?;
-    let mut unsupported = Vec::new();
-    for &number in &order(&proto)? {
-        importer.node(&proto.node[number], number, &mut unsupported)?;
+    importer.outputs(proto)?;
+    if !importer.unsupported.is_empty() {
+        return Err(OnnxError::Unsupported { file: String::new(), nodes: importer.unsupported });
     }
-    if !unsupported.is_empty() {
-        return Err(OnnxError::Unsupported { file: String::new(), nodes: unsupported });
-    }
-    importer.outputs(&proto)?;
     let mut graph = importer.graph;
     remove_unused_constants(&mut graph);
-    graph.verify().map_err(|e| refuse(e.to_string()))?;
+    graph.verify().map_err(|e| OnnxError::invalid(e.to_string()))?;
     Ok(graph)
 }
 
-/// Numbers of the nodes in an order in which each follows those that it depends on. The specification demands that order
-/// of the file; files that are merely out of order are accepted.
-fn order(proto: &GraphProto) -> Result<Vec<usize>, OnnxError> {
-    let mut maker: HashMap<&str, usize> = HashMap::new();
-    for (number, node) in proto.node.iter().enumerate() {
-        for output in node.output.iter().filter(|o| !o.is_empty()) {
-            if maker.insert(output, number).is_some() {
-                return Err(refuse(format!("two nodes compute '{}'", output.escape_debug())));
-            }
-        }
-    }
-    let mut waiting = vec![0usize; proto.node.len()];
-    let mut users: HashMap<usize, Vec<usize>> = HashMap::new();
-    for (number, node) in proto.node.iter().enumerate() {
-        let sources: HashSet<usize> =
-            node.input.iter().filter_map(|i| maker.get(i.as_str()).copied()).collect();
-        waiting[number] = sources.len();
-        sources.into_iter().for_each(|source| users.entry(source).or_default().push(number));
-    }
-    // The smallest number first, so that a file in order stays in order.
-    let mut ready: std::collections::BTreeSet<usize> =
-        (0..waiting.len()).filter(|&number| waiting[number] == 0).collect();
-    let mut order = Vec::with_capacity(waiting.len());
-    while let Some(number) = ready.pop_first() {
-        order.push(number);
-        for &user in users.get(&number).into_iter().flatten() {
-            waiting[user] -= 1;
-            if waiting[user] == 0 {
-                ready.insert(user);
-            }
-        }
-    }
-    match waiting.iter().position(|&count| count > 0) {
-        Some(number) if order.len() < waiting.len() => Err(refuse(format!(
-            "the graph has a cycle through node '{}'",
-            display_name(&proto.node[number], number)
-        ))),
-        _ => Ok(order),
-    }
-}
-
-fn display_name(node: &NodeProto, number: usize) -> String {
-    match (node.name.as_str(), node.output.first()) {
-        ("", Some(output)) if !output.is_empty() => output.clone(),
-        ("", _) => format!("{} #{number}", node.op_type),
-        (name, _) => name.into(),
-    }
+fn is_standard(domain: &str) -> bool {
+    domain.is_empty() || domain == "ai.onnx"
 }
 
 /// Constants that were folded into others, or read as attributes.
 fn remove_unused_constants(graph: &mut Graph) {
-    let unused: Vec<_> = graph
-        .ids()
-        .filter(|&id| {
-            matches!(graph.node(id).op, Op::Constant(_))
-                && graph.users(id.into()).is_empty()
-                && !graph.is_output(id.into())
-        })
-        .collect();
+    let unused = |id: &_| {
+        let value = Value::from(*id);
+        graph.as_constant(value).is_some() && graph.users(value).is_empty() && !graph.is_output(value)
+    };
+    let unused: Vec<_> = graph.ids().filter(unused).collect();
     for id in unused {
         // Just seen to be unused, so it can't be refused.
         let _ = graph.remove(id);
     }
 }
 
-impl Importer<'_> {
-    fn bind(&mut self, name: &str, value: Named) -> Result<(), OnnxError> {
-        match self.names.insert(name.into(), value) {
-            None => Ok(()),
-            Some(_) => Err(refuse(format!("'{}' is defined twice", name.escape_debug()))),
+impl<'a> Importer<'a> {
+    /// Gives a name its meaning; an empty name stands for a result that nobody asks for.
+    fn bind(&mut self, name: &'a str, value: Named) -> Result<(), OnnxError> {
+        if !name.is_empty() && self.names.insert(name, value).is_some() {
+            let name = name.escape_debug();
+            return Err(OnnxError::invalid(format!("'{name}' is defined twice; names must be unique")));
         }
+        Ok(())
     }
 
-    fn initializers(&mut self, proto: &GraphProto) -> Result<(), OnnxError> {
+    fn weights(&mut self, proto: &'a GraphProto) -> Result<(), OnnxError> {
         for tensor in &proto.initializer {
-            let read = tensors::read(tensor, self.folder);
-            let read = read.map_err(|e| refuse(format!("weight '{}': {e}", tensor.name.escape_debug())))?;
-            let value = self.graph.constant(tensor.name.clone(), read);
-            self.bind(&tensor.name, Named::Known(value))?;
+            let value = match self.reader.read(tensor) {
+                Ok(read) => Named::Known(self.graph.constant(tensor.name.clone(), read)),
+                Err(Problem::Unsupported(reason)) => {
+                    self.unsupported.push(Unsupported::other("weight", &tensor.name, reason));
+                    Named::Unknown
+                }
+                Err(Problem::Invalid(problem)) => {
+                    let name = tensor.name.escape_debug();
+                    return Err(OnnxError::invalid(format!("weight '{name}': {problem}")));
+                }
+            };
+            self.bind(&tensor.name, value)?;
+        }
+        for tensor in proto.sparse_initializer.iter().filter_map(|t| t.values.as_ref()) {
+            self.unsupported.push(Unsupported::other("weight", &tensor.name, "sparse weights"));
+            self.bind(&tensor.name, Named::Unknown)?;
         }
         Ok(())
     }
 
-    fn inputs(&mut self, proto: &GraphProto, options: &Options) -> Result<(), OnnxError> {
-        for input in &proto.input {
-            // Before IR version 4 weights were listed as inputs too.
-            if self.names.contains_key(&input.name) {
-                continue;
-            }
-            let ty = input_type(input, &options.dims)
-                .map_err(|e| refuse(format!("input '{}': {e}", input.name.escape_debug())))?;
-            let value =
-                self.graph.add(input.name.clone(), Op::Input(ty), &[]).map_err(|e| refuse(e.to_string()))?;
-            self.bind(&input.name, Named::Known(value))?;
+    fn inputs(&mut self, proto: &'a GraphProto, options: &Options) -> Result<(), OnnxError> {
+        for (name, ty) in signature::inputs(proto, &options.dims, &mut self.unsupported)? {
+            let value = match ty {
+                Some(ty) => {
+                    let value = self.graph.add(name, Op::Input(ty), &[]);
+                    Named::Known(value.map_err(|e| OnnxError::invalid(e.to_string()))?)
+                }
+                None => Named::Unknown,
+            };
+            self.bind(name, value)?;
         }
         Ok(())
     }
 
-    fn node(
-        &mut self,
-        proto: &NodeProto,
-        number: usize,
-        unsupported: &mut Vec<Unsupported>,
-    ) -> Result<(), OnnxError> {
-        let name = display_name(proto, number);
+    fn node(&mut self, proto: &'a NodeProto, number: usize) -> Result<(), OnnxError> {
+        let name = node_name(proto, number);
         let mut inputs = Vec::with_capacity(proto.input.len());
-        let mut unknown = false;
+        let (mut unknown, mut left_out) = (false, None);
         for input in &proto.input {
-            inputs.push(match self.names.get(input) {
+            inputs.push(match self.names.get(input.as_str()) {
                 _ if input.is_empty() => None,
                 Some(Named::Known(value)) => Some(*value),
                 Some(Named::Unknown) => {
                     unknown = true;
                     None
                 }
+                Some(Named::LeftOut) => {
+                    left_out = Some(format!("'{}', which it uses, is left out", input.escape_debug()));
+                    None
+                }
                 None => {
                     let (input, name) = (input.escape_debug(), name.escape_debug());
-                    return Err(refuse(format!("node '{name}' uses '{input}', which nothing defines")));
+                    let problem = format!("node '{name}' uses '{input}', which nothing defines");
+                    return Err(OnnxError::invalid(problem));
                 }
             });
         }
-        let standard = proto.domain.is_empty() || proto.domain == "ai.onnx";
-        let function = if standard { operators::find(&proto.op_type) } else { None };
-        let result = match function {
-            None => Err(Problem::Unsupported(String::new())),
-            Some(_) if unknown => {
-                return proto
-                    .output
-                    .iter()
-                    .filter(|o| !o.is_empty())
-                    .try_for_each(|o| self.bind(o, Named::Unknown));
+        let result = match (self.function(proto), left_out) {
+            (Err(reason), _) | (Ok(_), Some(reason)) => Err(Problem::Unsupported(reason)),
+            // Already told of, where it comes from.
+            (Ok(_), None) if unknown => {
+                return proto.output.iter().try_for_each(|o| self.bind(o, Named::Unknown));
             }
-            Some(function) => {
+            (Ok(function), None) => {
                 let node = Node { name: name.clone(), proto, attributes: Attributes(proto), inputs };
                 function(self, &node)
             }
@@ -303,79 +274,70 @@ impl Importer<'_> {
         match result {
             Ok(values) => {
                 let mut values = values.into_iter();
-                for output in &proto.output {
-                    let value = values.next().map_or(Named::Unknown, Named::Known);
-                    if !output.is_empty() {
-                        self.bind(output, value)?;
-                    }
-                }
-                Ok(())
+                proto.output.iter().try_for_each(|output| {
+                    let value = values.next().map_or(Named::LeftOut, Named::Known);
+                    self.bind(output, value)
+                })
             }
             Err(Problem::Unsupported(reason)) => {
-                let operator = if standard {
-                    proto.op_type.clone()
-                } else {
-                    format!("{}.{}", proto.domain, proto.op_type)
-                };
-                unsupported.push(Unsupported { node: name, operator, attributes: describe(proto), reason });
-                proto.output.iter().filter(|o| !o.is_empty()).try_for_each(|o| self.bind(o, Named::Unknown))
+                self.refuse(proto, &name, reason);
+                proto.output.iter().try_for_each(|o| self.bind(o, Named::Unknown))
             }
             Err(Problem::Invalid(problem)) => {
-                Err(refuse(format!("node '{}' ({}): {problem}", name.escape_debug(), proto.op_type)))
+                let (name, operator) = (name.escape_debug(), proto.op_type.escape_debug());
+                Err(OnnxError::invalid(format!("node '{name}' ({operator}): {problem}")))
+            }
+        }
+    }
+
+    /// The function that imports a node, or why there is none (empty: nobody knows the operator).
+    fn function(&self, proto: &NodeProto) -> Result<operators::Function, String> {
+        match is_standard(&proto.domain) {
+            true => operators::find(&proto.op_type, self.opset),
+            false => Err(String::new()),
+        }
+    }
+
+    /// Adds a node that can't be imported to the list, and those that can't be within its bodies.
+    fn refuse(&mut self, proto: &NodeProto, name: &str, reason: String) {
+        let domain = if is_standard(&proto.domain) { "" } else { &proto.domain };
+        let operator = [domain, &proto.op_type].into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>();
+        self.unsupported.push(Unsupported {
+            node: name.into(),
+            operator: operator.join("."),
+            attributes: describe(proto),
+            reason,
+        });
+        // The decoder bounds the depth of bodies within bodies.
+        for body in proto.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)) {
+            for (number, inner) in body.node.iter().enumerate() {
+                if let Err(reason) = self.function(inner) {
+                    self.refuse(inner, &format!("{name}/{}", node_name(inner, number)), reason);
+                }
             }
         }
     }
 
     fn outputs(&mut self, proto: &GraphProto) -> Result<(), OnnxError> {
         if proto.output.is_empty() {
-            return Err(refuse("the graph has no output".into()));
+            return Err(OnnxError::invalid("the graph has no output"));
         }
+        let mut seen = HashSet::new();
         for output in &proto.output {
             let name = output.name.escape_debug();
-            match self.names.get(&output.name) {
+            if !seen.insert(&output.name) {
+                return Err(OnnxError::invalid(format!("output '{name}' is listed twice")));
+            }
+            match self.names.get(output.name.as_str()) {
                 Some(&Named::Known(value)) => self.graph.add_output(output.name.clone(), value),
-                Some(Named::Unknown) => {
-                    return Err(refuse(format!("output '{name}' is one that avocet leaves out")));
+                Some(Named::Unknown) => {}
+                Some(Named::LeftOut) => {
+                    let reason = "a second result that inference has no use for";
+                    self.unsupported.push(Unsupported::other("output", &output.name, reason));
                 }
-                None => return Err(refuse(format!("output '{name}' is not defined"))),
+                None => return Err(OnnxError::invalid(format!("output '{name}' is not defined"))),
             }
         }
         Ok(())
     }
-}
-
-/// Type of an input with its symbolic dimensions bound.
-fn input_type(input: &ValueInfoProto, bound: &BTreeMap<String, usize>) -> Result<TensorType, String> {
-    let tensor = input.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).ok_or("it is not a tensor")?;
-    let dtype = tensors::dtype(tensor.elem_type)?;
-    let shape = tensor.shape.as_ref().ok_or("it has no shape")?;
-    let mut dims = Vec::with_capacity(shape.dim.len().min(Shape::MAX_RANK + 1));
-    for (axis, dim) in shape.dim.iter().enumerate() {
-        let position = format!("{}.{axis}", input.name);
-        // Some exporters write a question mark for "unknown", on every such dimension.
-        let name = dim.dim_param.as_deref().filter(|p| !p.is_empty() && *p != "?");
-        let size = match (dim.dim_value, name) {
-            (Some(value), None) if value > 0 => match bound.get(&position) {
-                Some(&size) if size as i64 != value => {
-                    return Err(format!("dimension {axis} is {value} and can't be bound to {size}"));
-                }
-                _ => value as usize,
-            },
-            (Some(0), None) => return Err(format!("dimension {axis} has size zero")),
-            (_, name) => {
-                let by_name = name.and_then(|name| bound.get(name));
-                match by_name.or_else(|| bound.get(&position)) {
-                    Some(0) => return Err(format!("dimension {axis} is bound to size zero")),
-                    Some(&size) => size,
-                    None if axis == 0 => 1,
-                    None => {
-                        let name = name.map_or(position, str::to_string);
-                        return Err(format!("dimension {axis} is symbolic; bind it with --dim {name}=SIZE"));
-                    }
-                }
-            }
-        };
-        dims.push(size);
-    }
-    Ok(TensorType::new(dtype, Shape::new(dims).map_err(|e| e.to_string())?))
 }

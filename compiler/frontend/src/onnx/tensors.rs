@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 
 use avocet_ir::tensor::{DType, Shape, Tensor, TensorData};
 
+use super::attributes::{Problem, invalid, size};
 use super::proto::TensorProto;
 
 /// Element types of ONNX by number, with those that become another type on the way in.
@@ -56,30 +57,85 @@ pub(super) fn dtype(number: i32) -> Result<DType, String> {
         Some(Stored::I32 | Stored::I8) => DType::I32,
         Some(Stored::I64) => DType::I64,
         Some(Stored::Bool) => DType::Bool,
-        None => return Err(format!("element type {number}")),
+        None => return Err(format!("element type {}", type_name(number))),
     })
 }
 
-/// Reads a tensor; the error says what is wrong.
-pub(super) fn read(tensor: &TensorProto, folder: Option<&Path>) -> Result<Tensor, String> {
-    let stored = Stored::of(tensor.data_type).ok_or_else(|| format!("element type {}", tensor.data_type))?;
-    let dims = tensor.dims.iter().map(|&d| usize::try_from(d).map_err(|_| format!("dimension {d}")));
-    let shape = Shape::new(dims.collect::<Result<Vec<_>, _>>()?).map_err(|e| e.to_string())?;
-    let count = shape.elements();
-    let data = if tensor.data_location == 1 {
-        let bytes = external(tensor, count * stored.bytes(), folder)?;
-        from_bytes(&bytes, stored)
-    } else if !tensor.raw_data.is_empty() {
-        if tensor.raw_data.len() != count * stored.bytes() {
-            let (got, expected) = (tensor.raw_data.len(), count * stored.bytes());
-            return Err(format!("{got} bytes of data for shape {shape}, expected {expected}"));
-        }
-        from_bytes(&tensor.raw_data, stored)
-    } else {
-        from_fields(tensor, stored)
-    };
-    Tensor::new(shape, data).map_err(|e| e.to_string())
+/// Name of an element type in the specification (`TensorProto.DataType`).
+fn type_name(number: i32) -> String {
+    const NAMES: [&str; 23] = [
+        "undefined",
+        "float",
+        "uint8",
+        "int8",
+        "uint16",
+        "int16",
+        "int32",
+        "int64",
+        "string",
+        "bool",
+        "float16",
+        "double",
+        "uint32",
+        "uint64",
+        "complex64",
+        "complex128",
+        "bfloat16",
+        "float8e4m3fn",
+        "float8e4m3fnuz",
+        "float8e5m2",
+        "float8e5m2fnuz",
+        "uint4",
+        "int4",
+    ];
+    let name = usize::try_from(number).ok().and_then(|n| NAMES.get(n));
+    name.map_or_else(|| number.to_string(), |name| (*name).into())
 }
+
+/// Most bytes of all tensors of a model together: names of one piece of external data are cheap, copies are not.
+const MOST_BYTES: usize = 16 << 30;
+
+/// Reads the tensors of a model.
+pub(super) struct Reader<'a> {
+    folder: Option<&'a Path>,
+    /// Bytes that may still be read.
+    left: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Without a folder, external data is refused.
+    pub(super) fn new(folder: Option<&'a Path>) -> Self {
+        Reader { folder, left: MOST_BYTES }
+    }
+
+    /// Reads a tensor; the error says what is wrong.
+    pub(super) fn read(&mut self, tensor: &TensorProto) -> Result<Tensor, Problem> {
+        let stored = Stored::of(tensor.data_type)
+            .ok_or_else(|| Problem::Unsupported(format!("element type {}", type_name(tensor.data_type))))?;
+        let dims = tensor.dims.iter().map(|&d| size("a dimension", d, 0)).collect::<Result<Vec<_>, _>>()?;
+        let shape = Shape::new(dims)?;
+        // Shapes leave room for a factor of 64.
+        let bytes = shape.elements() * stored.bytes();
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| {
+            Problem::Invalid(format!("with it, the model's tensors exceed {MOST_BYTES} bytes"))
+        })?;
+        let data = if tensor.data_location == EXTERNAL {
+            from_bytes(&external(tensor, bytes, self.folder).map_err(Problem::Invalid)?, stored)
+        } else if !tensor.raw_data.is_empty() {
+            if tensor.raw_data.len() != bytes {
+                let got = tensor.raw_data.len();
+                return invalid(format!("{got} bytes of data for shape {shape}, expected {bytes}"));
+            }
+            from_bytes(&tensor.raw_data, stored)
+        } else {
+            from_fields(tensor, stored)
+        };
+        Ok(Tensor::new(shape, data)?)
+    }
+}
+
+/// `TensorProto.DataLocation` of data in another file.
+const EXTERNAL: i32 = 1;
 
 fn from_bytes(bytes: &[u8], stored: Stored) -> TensorData {
     fn each<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> Vec<T> {
@@ -125,30 +181,37 @@ fn external(tensor: &TensorProto, bytes: usize, folder: Option<&Path>) -> Result
         Some(text) => text.parse::<u64>().map(Some).map_err(|_| format!("external data with {key} '{text}'")),
     };
     let location = field("location").ok_or("external data without a location")?;
-    let folder = folder.ok_or("external data, but the model was not read from a folder")?;
+    let shown = location.escape_debug();
+    let folder = folder
+        .ok_or("its data is in another file, but the model was not read from a folder; use its file")?;
     let path = Path::new(location);
     let plain = path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
     if !plain || location.is_empty() {
-        return Err(format!("external data '{location}' is outside the model's folder, which is refused"));
+        return Err(format!("external data '{shown}' is outside the model's folder, which is refused"));
     }
     let path = folder.join(path);
-    let missing = |e: std::io::Error| format!("external data '{}': {e}", path.display());
-    let (real, home) = (path.canonicalize().map_err(missing)?, folder.canonicalize().map_err(missing)?);
+    let failed = |e: std::io::Error| format!("external data '{}': {e}", path.display());
+    let (real, home) = (path.canonicalize().map_err(failed)?, folder.canonicalize().map_err(failed)?);
     if !real.starts_with(&home) {
-        return Err(format!("external data '{location}' leads out of the model's folder, which is refused"));
+        return Err(format!("external data '{shown}' leads out of the model's folder, which is refused"));
     }
     let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?.unwrap_or(bytes as u64));
     if length != bytes as u64 {
-        return Err(format!("external data of {length} bytes for a tensor of {bytes}"));
+        return Err(format!("external data '{shown}' of {length} bytes for a tensor of {bytes}"));
     }
-    let mut file = File::open(&real).map_err(missing)?;
-    let size = file.metadata().map_err(missing)?.len();
-    if offset.checked_add(length).is_none_or(|end| end > size) {
+    // Asked before it is opened, since opening a pipe would wait for ever.
+    let metadata = std::fs::metadata(&real).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(format!("external data '{shown}' is not a file"));
+    }
+    if offset.checked_add(length).is_none_or(|end| end > metadata.len()) {
         return Err(format!(
-            "external data '{location}' has {size} bytes, but {length} at {offset} are wanted"
+            "external data '{shown}' has {} bytes, but {length} from byte {offset} on are wanted",
+            metadata.len()
         ));
     }
+    let mut file = File::open(&real).map_err(failed)?;
     let mut data = vec![0; bytes];
-    file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut data)).map_err(missing)?;
+    file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut data)).map_err(failed)?;
     Ok(data)
 }

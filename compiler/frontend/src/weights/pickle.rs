@@ -26,7 +26,7 @@ pub(super) enum Value {
     /// Something stored elsewhere in the file.
     Persistent(Box<Value>),
     /// The tensor that a call of `torch._utils._rebuild_tensor_v2` describes.
-    Tensor(Box<Vec<Value>>),
+    Tensor(Vec<Value>),
 }
 
 /// Functions and classes that may be named.
@@ -146,7 +146,7 @@ impl<'a> Reader<'a> {
             b')' | b']' => m.push(Value::Sequence(Vec::new())),
             b'}' => m.push(Value::Dictionary(Vec::new())),
             b't' | b'l' => {
-                let items = m.to_mark()?;
+                let items = m.take_to_mark()?;
                 m.push(Value::Sequence(items));
             }
             0x85..=0x87 => {
@@ -160,7 +160,7 @@ impl<'a> Reader<'a> {
                 m.extend_sequence(vec![item])?;
             }
             b'e' => {
-                let items = m.to_mark()?;
+                let items = m.take_to_mark()?;
                 m.extend_sequence(items)?;
             }
             b's' => {
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
                 m.extend_dictionary(vec![key, value])?;
             }
             b'u' => {
-                let items = m.to_mark()?;
+                let items = m.take_to_mark()?;
                 m.extend_dictionary(items)?;
             }
             b'q' => {
@@ -248,7 +248,7 @@ impl Machine {
         self.stack.pop().ok_or_else(|| "the stack is empty".into())
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Value>, String> {
+    fn take_to_mark(&mut self) -> Result<Vec<Value>, String> {
         let mark = self.marks.pop().filter(|&m| m <= self.stack.len()).ok_or("there is no mark")?;
         Ok(self.stack.split_off(mark))
     }
@@ -302,7 +302,7 @@ impl Machine {
         };
         let result = match (function.as_str(), arguments.len()) {
             ("collections.OrderedDict", _) => Value::Dictionary(Vec::new()),
-            ("torch._utils._rebuild_tensor_v2", 4..) => Value::Tensor(Box::new(arguments)),
+            ("torch._utils._rebuild_tensor_v2", 4..) => Value::Tensor(arguments),
             // A parameter is its tensor.
             ("torch._utils._rebuild_parameter", 1..) => {
                 arguments.into_iter().next().ok_or("a parameter without a tensor")?

@@ -75,21 +75,23 @@ fn read_zip(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
         archive.file_names().find(|n| n.ends_with("/data.pkl") || *n == "data.pkl").map(str::to_string);
     let name = name.ok_or("the archive has no data.pkl: not a PyTorch file")?;
     let folder = name.strip_suffix("data.pkl").unwrap_or_default().to_string();
+    // PyTorch stores without compression, so the members together are never larger than the file; those of a hostile
+    // file may overlap.
+    let mut left = bytes.len() as u64;
     let mut member = |name: &str| -> Result<Vec<u8>, String> {
         let file = archive.by_name(name).map_err(|e| format!("member '{name}': {e}"))?;
         let size = file.size();
-        // PyTorch stores without compression, so a member is never larger than the file.
-        if size > bytes.len() as u64 {
-            return Err(format!("member '{name}' claims {size} bytes"));
-        }
+        left = left.checked_sub(size).ok_or_else(|| format!("member '{name}' claims {size} bytes"))?;
         let mut contents = Vec::new();
         file.take(size).read_to_end(&mut contents).map_err(|e| format!("member '{name}': {e}"))?;
         Ok(contents)
     };
     let object = Reader::new(&member(&name)?).pickle()?;
+    let views = views(&object)?;
+    check_total(&views, bytes.len())?;
     let mut storages = HashMap::new();
     let mut tensors = BTreeMap::new();
-    for (name, view) in views(&object)? {
+    for (name, view) in views {
         if !storages.contains_key(&view.key) {
             let contents = member(&format!("{folder}data/{}", view.key))?;
             storages.insert(view.key.clone(), contents);
@@ -114,6 +116,7 @@ fn read_legacy(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
         return Err("the list of storages is missing".into());
     };
     let views = views(&object)?;
+    check_total(&views, bytes.len())?;
     let types: HashMap<&str, Stored> = views.iter().map(|(_, v)| (v.key.as_str(), v.stored)).collect();
     let mut position = reader.position();
     let mut storages: HashMap<&str, &[u8]> = HashMap::new();
@@ -138,6 +141,17 @@ fn read_legacy(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, String> {
         tensors.insert(name.clone(), view.tensor(data).map_err(|e| format!("'{name}': {e}"))?);
     }
     Ok(tensors)
+}
+
+/// That tensors don't multiply a file: several may share a storage, but not hundreds.
+fn check_total(views: &[(String, View)], bytes: usize) -> Result<(), String> {
+    const MOST_SHARED: usize = 16;
+    let elements = |view: &View| view.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    let total = views.iter().try_fold(0usize, |sum, (_, view)| sum.checked_add(elements(view)?));
+    match total {
+        Some(total) if total / MOST_SHARED <= bytes => Ok(()),
+        _ => Err(format!("its tensors have more than {MOST_SHARED} elements for each of its {bytes} bytes")),
+    }
 }
 
 /// A tensor as a part of a storage.
@@ -211,15 +225,17 @@ impl View {
         if elements > 0 && reach.is_none_or(|last| last >= available) || elements > available.max(1) {
             return Err(format!("shape {shape} with strides {:?} leaves its storage", self.strides));
         }
-        let data = to_f32(storage, self.stored);
-        let mut out = Vec::with_capacity(elements);
+        // The elements' bytes in the tensor's order; the storage may be much larger than the tensor.
+        let element = |index: usize| storage.get(index * bytes..(index + 1) * bytes).unwrap_or_default();
+        let mut out = Vec::with_capacity(elements * bytes);
         if self.strides == shape.strides() {
-            out.extend_from_slice(data.get(self.offset..self.offset + elements).unwrap_or_default());
+            let range = self.offset * bytes..(self.offset + elements) * bytes;
+            out.extend_from_slice(if elements > 0 { &storage[range] } else { &[] });
         } else {
             let mut at = vec![0; self.shape.len()];
             for _ in 0..elements {
                 let index: usize = at.iter().zip(&self.strides).map(|(a, s)| a * s).sum();
-                out.push(data[self.offset + index]);
+                out.extend_from_slice(element(self.offset + index));
                 for axis in (0..at.len()).rev() {
                     at[axis] += 1;
                     if at[axis] < self.shape[axis] {
@@ -229,7 +245,8 @@ impl View {
                 }
             }
         }
-        Tensor::new(shape, TensorData::F32(out.into())).map_err(|e| e.to_string())
+        let data = to_f32(&out, self.stored);
+        Tensor::new(shape, TensorData::F32(data.into())).map_err(|e| e.to_string())
     }
 }
 
@@ -306,6 +323,21 @@ mod tests {
         file[shape + 1] = 200;
         let error = read(&file).expect_err("200 rows");
         assert!(error.contains("leaves its storage"), "{error}");
+    }
+
+    #[test]
+    fn tensors_do_not_multiply_a_file() {
+        let view = |rows| View {
+            key: "7".into(),
+            stored: Stored::F32,
+            offset: 0,
+            shape: vec![rows, 1000],
+            strides: vec![1000, 1],
+        };
+        let views = |count: usize, rows| (0..count).map(|i| (i.to_string(), view(rows))).collect::<Vec<_>>();
+        assert_eq!(check_total(&views(4, 1), 4000), Ok(()));
+        assert!(check_total(&views(100, 1), 4000).is_err());
+        assert!(check_total(&views(2, usize::MAX), 4000).is_err());
     }
 
     proptest! {

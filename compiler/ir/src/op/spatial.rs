@@ -110,7 +110,7 @@ pub struct Pool {
     pub layout: Layout,
 }
 
-/// How [`Op::Resize`] samples between input elements.
+/// How [`crate::op::Op::Resize`] samples between input elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResizeMode {
     /// The nearest element; the rounding of ties as named in ONNX.

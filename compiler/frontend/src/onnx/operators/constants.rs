@@ -1,28 +1,27 @@
-//! Operators that only ever compute constants: they exist in exported models to calculate shapes.
+//! Operators that only ever compute constants: they exist in exported models to calculate shapes and masks.
 
-use avocet_ir::tensor::{Shape, Tensor, TensorData};
+use std::sync::Arc;
+
+use avocet_ir::op::Op;
+use avocet_ir::tensor::{DType, Shape, Tensor, TensorData};
 use avocet_ir::{Value, infer};
 
-use super::super::attributes::{Problem, invalid, unsupported};
+use super::super::attributes::{Problem, invalid, size, unsupported};
 use super::super::import::{Importer, Node};
-use super::super::tensors;
-use super::elementwise::scalar;
-
-/// Most elements of a constant that is made here.
-const MOST_ELEMENTS: usize = 1 << 24;
+use super::axes;
 
 /// A constant by one of its attributes.
 pub(super) fn constant(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let a = node.attributes;
-    let tensor = if let Some(tensor) = a.tensor("value") {
-        tensors::read(tensor, importer.folder).map_err(Problem::Invalid)?
-    } else if let Some(value) = a.get("value_float") {
-        Tensor::scalar_f32(value.f)
-    } else if let Some(values) = a.floats("value_floats") {
+    let tensor = if let Some(tensor) = a.tensor("value")? {
+        importer.reader.read(tensor)?
+    } else if a.has("value_float") {
+        Tensor::scalar_f32(a.float("value_float", 0.0)?)
+    } else if let Some(values) = a.floats("value_floats")? {
         Tensor::f32([values.len()], values)?
-    } else if let Some(value) = a.get("value_int") {
-        Tensor::i64([], [value.i].as_slice())?
-    } else if let Some(values) = a.ints("value_ints") {
+    } else if a.has("value_int") {
+        Tensor::i64([], [a.int("value_int", 0)?].as_slice())?
+    } else if let Some(values) = a.ints("value_ints")? {
         Tensor::i64([values.len()], values)?
     } else {
         return unsupported("a constant that is neither a tensor nor numbers");
@@ -30,141 +29,216 @@ pub(super) fn constant(importer: &mut Importer, node: &Node) -> Result<Vec<Value
     Ok(vec![importer.constant(node, tensor)])
 }
 
-/// One value in each place.
+/// One value in each place: a broadcast, so that a large one takes no memory here.
 pub(super) fn constant_of_shape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let dims = importer.integers(node.input(0)?, "a shape")?;
-    let dims: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
-    let Some(dims) = dims else { return invalid("a negative dimension") };
-    let shape = Shape::new(dims)?;
-    let count = shape.elements();
-    if count > MOST_ELEMENTS {
-        return invalid(format!("a constant of shape {shape}"));
+    let dims = dims.iter().map(|&d| size("a dimension", d, 0)).collect::<Result<Vec<_>, _>>()?;
+    let value = match node.attributes.tensor("value")? {
+        Some(tensor) => importer.reader.read(tensor)?,
+        None => Tensor::scalar_f32(0.0),
+    };
+    if value.shape().elements() != 1 {
+        return invalid(format!("a value of shape {}, expected one number", value.shape()));
     }
-    let value = match node.attributes.tensor("value") {
-        Some(tensor) => tensors::read(tensor, importer.folder).map_err(Problem::Invalid)?.data().clone(),
-        None => TensorData::F32([0.0].as_slice().into()),
-    };
-    let data = match value {
-        TensorData::F32(v) if v.len() == 1 => TensorData::F32(vec![v[0]; count].into()),
-        TensorData::I64(v) if v.len() == 1 => TensorData::I64(vec![v[0]; count].into()),
-        TensorData::I32(v) if v.len() == 1 => TensorData::I32(vec![v[0]; count].into()),
-        TensorData::Bool(v) if v.len() == 1 => TensorData::Bool(vec![v[0]; count].into()),
-        TensorData::U8(v) if v.len() == 1 => TensorData::U8(vec![v[0]; count].into()),
-        _ => return invalid("a value that is not one number"),
-    };
-    Ok(vec![importer.constant(node, Tensor::new(shape, data)?)])
-}
-
-fn data(importer: &Importer, value: Value) -> Result<Tensor, Problem> {
-    let computed = || Problem::Unsupported("an operand that is computed from the input".into());
-    importer.graph.as_constant(value).cloned().ok_or_else(computed)
+    let value = importer.constant(node, value.reshaped(Shape::new(vec![1; dims.len()])?)?);
+    Ok(vec![importer.add(node, Op::Broadcast { shape: Shape::new(dims)? }, &[value])?])
 }
 
 /// Numbers from start to limit by steps.
 pub(super) fn range(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let mut numbers = [0.0; 3];
-    let mut whole = true;
-    for (number, slot) in numbers.iter_mut().enumerate() {
-        let tensor = data(importer, node.input(number)?)?;
-        whole &= tensor.as_i64().is_some();
-        let value = scalar(tensor.data());
-        *slot = value.ok_or_else(|| Problem::Invalid("a bound that is not one number".into()))?;
+    let bounds = [node.input(0)?, node.input(1)?, node.input(2)?];
+    let dtype = importer.ty(bounds[0]).dtype;
+    if bounds.iter().any(|&b| importer.ty(b).dtype != dtype || importer.ty(b).shape.elements() != 1) {
+        return invalid("bounds that are not single numbers of one type");
     }
-    let [start, limit, step] = numbers;
-    let count = ((limit - start) / step).ceil().max(0.0);
-    if !count.is_finite() || count > MOST_ELEMENTS as f64 {
-        return invalid(format!("a range from {start} to {limit} by {step}"));
-    }
-    let values = (0..count as usize).map(|i| start + i as f64 * step);
-    let tensor = match whole {
-        true => Tensor::i64([count as usize], values.map(|v| v as i64).collect::<Vec<_>>())?,
-        false => Tensor::f32([count as usize], values.map(|v| v as f32).collect::<Vec<_>>())?,
-    };
-    Ok(vec![importer.constant(node, tensor)])
-}
-
-/// The product of all elements.
-pub(super) fn reduce_prod(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let tensor = data(importer, node.input(0)?)?;
-    let all = node.attributes.ints("axes").is_none_or(|axes| axes.len() == tensor.shape().rank());
-    let (Some(values), true, None) = (tensor.as_i64(), all, node.optional(1)) else {
-        return unsupported("a product over anything but all elements of a shape");
-    };
-    let product = values.iter().fold(1i64, |p, &v| p.wrapping_mul(v));
-    let keep = node.attributes.int("keepdims", 1) != 0;
-    let dims = if keep { vec![1; tensor.shape().rank()] } else { vec![] };
-    Ok(vec![importer.constant(node, Tensor::i64(dims, [product].as_slice())?)])
-}
-
-/// Integers and booleans as integers.
-fn integers(tensor: &Tensor) -> Option<Vec<i64>> {
-    Some(match tensor.data() {
-        TensorData::I64(d) => d.to_vec(),
-        TensorData::I32(d) => d.iter().map(|&v| v.into()).collect(),
-        TensorData::Bool(d) => d.iter().map(|&v| v.into()).collect(),
-        TensorData::U8(d) => d.iter().map(|&v| v.into()).collect(),
-        TensorData::F32(_) => return None,
-    })
-}
-
-/// Comparisons, logic and selection of constants of integers and booleans, with broadcasting.
-pub(super) fn fold(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let mut operands = Vec::with_capacity(node.inputs.len());
-    for number in 0..node.inputs.len() {
-        operands.push(data(importer, node.input(number)?)?);
-    }
-    let mut shape = Shape::scalar();
-    for operand in &operands {
-        shape = infer::broadcast(&shape, operand.shape()).map_err(|e| Problem::Invalid(e.to_string()))?;
-    }
-    if shape.elements() > MOST_ELEMENTS {
-        return invalid(format!("a constant of shape {shape}"));
-    }
-    let values: Option<Vec<Vec<i64>>> =
-        operands.iter().map(|t| Some(spread(&integers(t)?, t.shape(), &shape))).collect();
-    let Some(values) = values else { return unsupported("operands of floats") };
-    let at = |operand: usize, i: usize| values.get(operand).map_or(0, |v| v[i]);
-    let each = |function: &dyn Fn(usize) -> i64| (0..shape.elements()).map(function).collect::<Vec<i64>>();
-    let (result, logical) = match node.proto.op_type.as_str() {
-        "And" => (each(&|i| at(0, i) & at(1, i)), true),
-        "Or" => (each(&|i| at(0, i) | at(1, i)), true),
-        "Not" => (each(&|i| 1 - at(0, i)), true),
-        "Equal" => (each(&|i| (at(0, i) == at(1, i)).into()), true),
-        "Less" => (each(&|i| (at(0, i) < at(1, i)).into()), true),
-        "Greater" => (each(&|i| (at(0, i) > at(1, i)).into()), true),
-        "Mod" => {
-            if (0..shape.elements()).any(|i| at(1, i) == 0) {
-                return invalid("a remainder by zero");
-            }
-            // The sign follows the divisor, as in Python, unless `fmod` is set.
-            let python = node.attributes.int("fmod", 0) == 0;
-            let remainder = |i: usize| {
-                let r = at(0, i).wrapping_rem(at(1, i));
-                if python && r != 0 && (r < 0) != (at(1, i) < 0) { r + at(1, i) } else { r }
-            };
-            (each(&remainder), false)
+    if dtype == DType::F32 {
+        let bound = |at: usize| Ok::<f64, Problem>(importer.floats(bounds[at], "a bound")?[0].into());
+        let (start, limit, step) = (bound(0)?, bound(1)?, bound(2)?);
+        let count = ((limit - start) / step).ceil().max(0.0);
+        // Beyond 2^53 the conversion below would not be exact; a length of NaN is refused too.
+        if count.is_nan() || count > 9e15 {
+            return invalid(format!("a range from {start} to {limit} by {step}"));
         }
-        "Where" => (each(&|i| if at(0, i) != 0 { at(1, i) } else { at(2, i) }), false),
-        other => return unsupported(format!("{other} of constants")),
-    };
-    let data = match logical {
-        true => TensorData::Bool(result.iter().map(|&v| v != 0).collect()),
-        false => TensorData::I64(result.into()),
-    };
-    Ok(vec![importer.constant(node, Tensor::new(shape, data)?)])
+        importer.afford((count as usize).saturating_mul(4))?;
+        let values: Vec<f32> = (0..count as usize).map(|i| (start + i as f64 * step) as f32).collect();
+        return Ok(vec![importer.constant(node, Tensor::f32([values.len()], values)?)]);
+    }
+    let bound = |at: usize| Ok::<i128, Problem>(importer.integers(bounds[at], "a bound")?[0].into());
+    let (start, limit, step) = (bound(0)?, bound(1)?, bound(2)?);
+    if step == 0 {
+        return invalid("a step of 0");
+    }
+    let distance = if step > 0 { limit - start } else { start - limit };
+    let count = if distance <= 0 { 0 } else { (distance - 1) / step.abs() + 1 };
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    importer.afford(count.saturating_mul(8))?;
+    // Between start and limit, so within 64 bits.
+    let values: Vec<i64> = (0..count as i128).map(|i| (start + i * step) as i64).collect();
+    let range = importer.constant(node, Tensor::i64([values.len()], values)?);
+    Ok(vec![if dtype == DType::I64 {
+        range
+    } else {
+        importer.add(node, Op::Cast { to: dtype }, &[range])?
+    }])
 }
 
-/// The elements of an operand at each place of the shape that it broadcasts to.
-fn spread(values: &[i64], from: &Shape, to: &Shape) -> Vec<i64> {
-    let (strides, missing) = (from.strides(), to.rank() - from.rank());
-    let to_strides = to.strides();
+/// The product of all elements, as of a shape: axes as an attribute before version 18, as an input since.
+pub(super) fn reduce_prod(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let x = node.input(0)?;
+    let ty = importer.ty(x);
+    let rank = ty.shape.rank();
+    let given = match (node.attributes.ints("axes")?, node.optional(1)) {
+        (Some(values), _) => values.to_vec(),
+        (None, Some(value)) => importer.integers(value, "a list of axes")?,
+        (None, None) => Vec::new(),
+    };
+    if given.is_empty() && node.attributes.flag("noop_with_empty_axes", false)? {
+        return Ok(vec![x]);
+    }
+    if !given.is_empty() && axes(&given, rank)?.len() != rank {
+        return unsupported("a product over some of the axes only");
+    }
+    let keep = node.attributes.flag("keepdims", true)?;
+    let dims = if keep { vec![1; rank] } else { vec![] };
+    let product = match importer.tensor(x, "a factor")?.data() {
+        TensorData::I64(d) => {
+            Tensor::i64(dims, [d.iter().fold(1, |p: i64, &v| p.wrapping_mul(v))].as_slice())?
+        }
+        TensorData::F32(d) => {
+            Tensor::f32(dims, [d.iter().fold(1.0, |p, &v| p * f64::from(v)) as f32].as_slice())?
+        }
+        _ => return unsupported(format!("element type {}", ty.dtype)),
+    };
+    Ok(vec![importer.constant(node, product)])
+}
+
+/// Constant operands and, for each place of the shape that they broadcast to, which of their elements is used there.
+struct Operands {
+    shape: Shape,
+    tensors: Vec<Tensor>,
+    places: Vec<Vec<usize>>,
+}
+
+impl Operands {
+    fn new<const N: usize>(importer: &mut Importer, node: &Node) -> Result<Self, Problem> {
+        let mut tensors = Vec::with_capacity(N);
+        let mut shape = Shape::scalar();
+        for number in 0..N {
+            let tensor = importer.tensor(node.input(number)?, "an operand")?.clone();
+            shape = infer::broadcast(&shape, tensor.shape())?;
+            tensors.push(tensor);
+        }
+        // What the lists of places take.
+        importer.afford(shape.elements().saturating_mul(N * size_of::<usize>()))?;
+        let places = tensors.iter().map(|t| places(t.shape(), &shape)).collect();
+        Ok(Operands { shape, tensors, places })
+    }
+
+    fn zip<T: Copy, U>(&self, a: &[T], b: &[T], function: impl Fn(T, T) -> U) -> Arc<[U]> {
+        self.places[0].iter().zip(&self.places[1]).map(|(&i, &j)| function(a[i], b[j])).collect()
+    }
+
+    /// The second operand where the first is true, else the third.
+    fn choose<T: Copy>(&self, condition: &[bool], a: &[T], b: &[T]) -> Arc<[T]> {
+        let places = self.places[0].iter().zip(&self.places[1]).zip(&self.places[2]);
+        places.map(|((&i, &j), &k)| if condition[i] { a[j] } else { b[k] }).collect()
+    }
+
+    fn result(self, importer: &mut Importer, node: &Node, data: TensorData) -> Result<Vec<Value>, Problem> {
+        Ok(vec![importer.constant(node, Tensor::new(self.shape, data)?)])
+    }
+}
+
+/// For each place of the larger shape, the number of the element that broadcasting puts there.
+fn places(from: &Shape, to: &Shape) -> Vec<usize> {
+    let (strides, to_strides, missing) = (from.strides(), to.strides(), to.rank() - from.rank());
+    let axes: Vec<(usize, usize, usize)> = (0..from.rank())
+        .filter(|&axis| from[axis] != 1)
+        .map(|axis| (to_strides[axis + missing], to[axis + missing], strides[axis]))
+        .collect();
     (0..to.elements())
-        .map(|i| {
-            let index: usize = (0..from.rank())
-                .filter(|&axis| from[axis] != 1)
-                .map(|axis| i / to_strides[axis + missing] % to[axis + missing] * strides[axis])
-                .sum();
-            values[index]
-        })
+        .map(|i| axes.iter().map(|&(to_stride, extent, stride)| i / to_stride % extent * stride).sum())
         .collect()
+}
+
+fn differing(operands: &Operands) -> Problem {
+    let types: Vec<String> = operands.tensors.iter().map(|t| t.ty().to_string()).collect();
+    Problem::Invalid(format!("operands of types {}", types.join(" and ")))
+}
+
+/// Comparisons of constants.
+pub(super) fn compare(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    fn each<T: Copy + PartialOrd>(operator: &str, o: &Operands, a: &[T], b: &[T]) -> Arc<[bool]> {
+        match operator {
+            "Equal" => o.zip(a, b, |a, b| a == b),
+            "Less" => o.zip(a, b, |a, b| a < b),
+            "LessOrEqual" => o.zip(a, b, |a, b| a <= b),
+            "Greater" => o.zip(a, b, |a, b| a > b),
+            _ => o.zip(a, b, |a, b| a >= b),
+        }
+    }
+    let (o, name) = (Operands::new::<2>(importer, node)?, node.operator());
+    let result = match (o.tensors[0].data(), o.tensors[1].data()) {
+        (TensorData::F32(a), TensorData::F32(b)) => each(name, &o, a, b),
+        (TensorData::I64(a), TensorData::I64(b)) => each(name, &o, a, b),
+        (TensorData::I32(a), TensorData::I32(b)) => each(name, &o, a, b),
+        (TensorData::U8(a), TensorData::U8(b)) => each(name, &o, a, b),
+        (TensorData::Bool(a), TensorData::Bool(b)) => each(name, &o, a, b),
+        _ => return Err(differing(&o)),
+    };
+    o.result(importer, node, TensorData::Bool(result))
+}
+
+/// Logic on constants.
+pub(super) fn logic(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    if node.operator() == "Not" {
+        let o = Operands::new::<1>(importer, node)?;
+        let TensorData::Bool(d) = o.tensors[0].data() else { return Err(differing(&o)) };
+        let inverse = d.iter().map(|v| !v).collect();
+        return o.result(importer, node, TensorData::Bool(inverse));
+    }
+    let o = Operands::new::<2>(importer, node)?;
+    let (TensorData::Bool(a), TensorData::Bool(b)) = (o.tensors[0].data(), o.tensors[1].data()) else {
+        return Err(differing(&o));
+    };
+    let result = match node.operator() {
+        "And" => o.zip(a, b, |a, b| a & b),
+        "Or" => o.zip(a, b, |a, b| a | b),
+        _ => o.zip(a, b, |a, b| a ^ b),
+    };
+    o.result(importer, node, TensorData::Bool(result))
+}
+
+/// A choice between two constants.
+pub(super) fn select(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let o = Operands::new::<3>(importer, node)?;
+    let TensorData::Bool(condition) = o.tensors[0].data() else { return Err(differing(&o)) };
+    let result = match (o.tensors[1].data(), o.tensors[2].data()) {
+        (TensorData::F32(a), TensorData::F32(b)) => TensorData::F32(o.choose(condition, a, b)),
+        (TensorData::I64(a), TensorData::I64(b)) => TensorData::I64(o.choose(condition, a, b)),
+        (TensorData::I32(a), TensorData::I32(b)) => TensorData::I32(o.choose(condition, a, b)),
+        (TensorData::U8(a), TensorData::U8(b)) => TensorData::U8(o.choose(condition, a, b)),
+        (TensorData::Bool(a), TensorData::Bool(b)) => TensorData::Bool(o.choose(condition, a, b)),
+        _ => return Err(differing(&o)),
+    };
+    o.result(importer, node, result)
+}
+
+/// Remainders of constant integers: of the divisor's sign, as in Python, or of the dividend's if `fmod` is set.
+pub(super) fn remainder(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let o = Operands::new::<2>(importer, node)?;
+    let (TensorData::I64(a), TensorData::I64(b)) = (o.tensors[0].data(), o.tensors[1].data()) else {
+        return unsupported("operands other than 64-bit integers");
+    };
+    if b.contains(&0) {
+        return invalid("a remainder by zero");
+    }
+    let result = match node.attributes.flag("fmod", false)? {
+        true => o.zip(a, b, |a, b| a.wrapping_rem(b)),
+        false => o.zip(a, b, |a, b| match a.wrapping_rem(b) {
+            r if r != 0 && (r < 0) != (b < 0) => r + b,
+            r => r,
+        }),
+    };
+    o.result(importer, node, TensorData::I64(result))
 }

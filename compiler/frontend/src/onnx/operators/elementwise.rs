@@ -1,8 +1,8 @@
 //! Elementwise operators.
 
+use avocet_ir::Value;
 use avocet_ir::op::{Binary, Op, Unary};
 use avocet_ir::tensor::{DType, Tensor};
-use avocet_ir::{TensorData, Value};
 
 use super::super::attributes::{Problem, invalid, unsupported};
 use super::super::import::{Importer, Node};
@@ -10,16 +10,16 @@ use super::super::import::{Importer, Node};
 /// Functions of one operand.
 pub(super) fn unary(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let a = node.attributes;
-    let function = match node.proto.op_type.as_str() {
+    let function = match node.operator() {
         "Abs" => Unary::Abs,
         "Ceil" => Unary::Ceil,
-        "Elu" => Unary::Elu { alpha: a.float("alpha", 1.0) },
+        "Elu" => Unary::Elu { alpha: a.float("alpha", 1.0)? },
         "Erf" => Unary::Erf,
         "Exp" => Unary::Exp,
         "Floor" => Unary::Floor,
-        "HardSigmoid" => Unary::HardSigmoid { alpha: a.float("alpha", 0.2), beta: a.float("beta", 0.5) },
+        "HardSigmoid" => Unary::HardSigmoid { alpha: a.float("alpha", 0.2)?, beta: a.float("beta", 0.5)? },
         "HardSwish" => Unary::HardSwish,
-        "LeakyRelu" => Unary::LeakyRelu { alpha: a.float("alpha", 0.01) },
+        "LeakyRelu" => Unary::LeakyRelu { alpha: a.float("alpha", 0.01)? },
         "Log" => Unary::Log,
         "Neg" => Unary::Neg,
         "Reciprocal" => Unary::Reciprocal,
@@ -36,7 +36,7 @@ pub(super) fn unary(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, 
 
 /// Functions of two operands.
 pub(super) fn binary(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let function = match node.proto.op_type.as_str() {
+    let function = match node.operator() {
         "Add" => Binary::Add,
         "Sub" => Binary::Sub,
         "Mul" => Binary::Mul,
@@ -54,7 +54,7 @@ pub(super) fn binary(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
 
 /// Max, Min, Sum and Mean of any number of operands.
 pub(super) fn variadic(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let function = match node.proto.op_type.as_str() {
+    let function = match node.operator() {
         "Max" => Binary::Max,
         "Min" => Binary::Min,
         _ => Binary::Add,
@@ -63,21 +63,29 @@ pub(super) fn variadic(importer: &mut Importer, node: &Node) -> Result<Vec<Value
     for number in 1..node.inputs.len() {
         result = importer.add(node, Op::Binary(function), &[result, node.input(number)?])?;
     }
-    if node.proto.op_type == "Mean" && node.inputs.len() > 1 {
+    if node.operator() == "Mean" && node.inputs.len() > 1 {
         let count = importer.constant(node, Tensor::scalar_f32(node.inputs.len() as f32));
         result = importer.add(node, Op::Binary(Binary::Div), &[result, count])?;
     }
     Ok(vec![result])
 }
 
-/// Limits as attributes before version 11, as inputs since.
+/// Limits as attributes before version 11, as inputs since; of integers since version 12, which occur in shapes.
 pub(super) fn clip(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
     if importer.ty(x).dtype != DType::F32 {
-        return unsupported(format!("element type {}", importer.ty(x).dtype));
+        let mut y = x;
+        for (number, function) in [(1, Binary::Max), (2, Binary::Min)] {
+            if let Some(limit) = node.optional(number) {
+                y = importer.add(node, Op::Binary(function), &[y, limit])?;
+            }
+        }
+        return Ok(vec![y]);
     }
-    let (mut low, mut high) =
-        (node.attributes.float("min", f32::MIN), node.attributes.float("max", f32::MAX));
+    // The lowest and highest numbers, the defaults of old versions, stand for no limit.
+    let (low, high) = (node.attributes.float("min", f32::MIN)?, node.attributes.float("max", f32::MAX)?);
+    let mut low = if low <= f32::MIN { f32::NEG_INFINITY } else { low };
+    let mut high = if high >= f32::MAX { f32::INFINITY } else { high };
     for (number, limit) in [(1, &mut low), (2, &mut high)] {
         if let Some(value) = node.optional(number) {
             *limit = match importer.floats(value, "a limit")?[..] {
@@ -86,16 +94,17 @@ pub(super) fn clip(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, P
             };
         }
     }
-    // The lowest and highest numbers stand for no limit, and infinities pass them in ONNX Runtime too.
-    let low = if low <= f32::MIN && node.optional(1).is_none() { f32::NEG_INFINITY } else { low };
-    let high = if high >= f32::MAX && node.optional(2).is_none() { f32::INFINITY } else { high };
     Ok(vec![importer.add(node, Op::Unary(Unary::Clip { low, high }), &[x])?])
 }
 
 /// The slope broadcasts to the operand, one way only.
 pub(super) fn prelu(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let (x, slope) = (node.input(0)?, node.input(1)?);
-    Ok(vec![importer.add(node, Op::Binary(Binary::Prelu), &[x, slope])?])
+    let y = importer.add(node, Op::Binary(Binary::Prelu), &[x, slope])?;
+    match importer.ty(y) == importer.ty(x) {
+        true => Ok(vec![y]),
+        false => invalid(format!("a slope of {} for {}", importer.ty(slope), importer.ty(x))),
+    }
 }
 
 fn number(importer: &mut Importer, node: &Node, value: f32) -> Value {
@@ -110,7 +119,7 @@ fn apply(importer: &mut Importer, node: &Node, function: Binary, x: Value, y: f3
 /// Exact, or by the hyperbolic tangent.
 pub(super) fn gelu(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
-    match node.attributes.text("approximate", "none").as_str() {
+    match node.attributes.text("approximate", "none")?.as_str() {
         "none" => Ok(vec![importer.add(node, Op::Unary(Unary::Gelu), &[x])?]),
         "tanh" => {
             // x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))).
@@ -124,7 +133,7 @@ pub(super) fn gelu(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, P
             let half = apply(importer, node, Binary::Mul, x, 0.5)?;
             Ok(vec![importer.add(node, Op::Binary(Binary::Mul), &[half, sum])?])
         }
-        other => unsupported(format!("approximation '{other}'")),
+        other => unsupported(format!("approximation '{}'", other.escape_debug())),
     }
 }
 
@@ -139,9 +148,9 @@ pub(super) fn mish(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, P
 /// `gamma * elu(x)`.
 pub(super) fn selu(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
-    let alpha = node.attributes.float("alpha", 1.673_263_2);
+    let alpha = node.attributes.float("alpha", 1.673_263_2)?;
     let elu = importer.add(node, Op::Unary(Unary::Elu { alpha }), &[x])?;
-    Ok(vec![apply(importer, node, Binary::Mul, elu, node.attributes.float("gamma", 1.050_701))?])
+    Ok(vec![apply(importer, node, Binary::Mul, elu, node.attributes.float("gamma", 1.050_701)?)?])
 }
 
 /// `x / (1 + |x|)`.
@@ -150,14 +159,4 @@ pub(super) fn softsign(importer: &mut Importer, node: &Node) -> Result<Vec<Value
     let size = importer.add(node, Op::Unary(Unary::Abs), &[x])?;
     let sum = apply(importer, node, Binary::Add, size, 1.0)?;
     Ok(vec![importer.add(node, Op::Binary(Binary::Div), &[x, sum])?])
-}
-
-/// The single number of a constant scalar, whatever its type.
-pub(super) fn scalar(data: &TensorData) -> Option<f64> {
-    match data {
-        TensorData::F32(d) if d.len() == 1 => Some(d[0].into()),
-        TensorData::I64(d) if d.len() == 1 => Some(d[0] as f64),
-        TensorData::I32(d) if d.len() == 1 => Some(d[0].into()),
-        _ => None,
-    }
 }

@@ -3,108 +3,144 @@
 //! An operator is added as one function and one line here. Where versions of an operator differ, its function asks
 //! `importer.opset`.
 
+mod blocks;
 mod constants;
 mod elementwise;
+mod gather;
 mod movement;
+mod normalization;
 mod products;
 mod reductions;
+mod resize;
 mod shapes;
 mod spatial;
+
+use std::ops::RangeInclusive;
 
 use avocet_ir::Value;
 
 use super::attributes::Problem;
-use super::import::{Importer, Node};
+use super::import::{Importer, Node, OPSETS};
 
 /// Adds a node's operators to the graph and gives the values of its outputs; fewer than it has when the others are of no
 /// use in inference.
-type Function = fn(&mut Importer, &Node) -> Result<Vec<Value>, Problem>;
+pub(super) type Function = fn(&mut Importer, &Node) -> Result<Vec<Value>, Problem>;
 
-const TABLE: &[(&str, Function)] = &[
-    ("Abs", elementwise::unary),
-    ("Add", elementwise::binary),
-    ("And", constants::fold),
-    ("AveragePool", spatial::pool),
-    ("BatchNormalization", spatial::batch_norm),
-    ("Cast", shapes::cast),
-    ("Ceil", elementwise::unary),
-    ("Clip", elementwise::clip),
-    ("Concat", movement::concat),
-    ("Constant", constants::constant),
-    ("ConstantOfShape", constants::constant_of_shape),
-    ("Conv", spatial::conv),
-    ("DepthToSpace", movement::depth_to_space),
-    ("Div", elementwise::binary),
-    ("Dropout", movement::identity),
-    ("Elu", elementwise::unary),
-    ("Equal", constants::fold),
-    ("Erf", elementwise::unary),
-    ("Exp", elementwise::unary),
-    ("Expand", movement::expand),
-    ("Flatten", shapes::flatten),
-    ("Floor", elementwise::unary),
-    ("Gather", movement::gather),
-    ("Gelu", elementwise::gelu),
-    ("Gemm", products::gemm),
-    ("GlobalAveragePool", reductions::global),
-    ("GlobalMaxPool", reductions::global),
-    ("Greater", constants::fold),
-    ("HardSigmoid", elementwise::unary),
-    ("HardSwish", elementwise::unary),
-    ("Identity", movement::identity),
-    ("LeakyRelu", elementwise::unary),
-    ("Less", constants::fold),
-    ("Log", elementwise::unary),
-    ("LogSoftmax", reductions::softmax),
-    ("MatMul", products::matmul),
-    ("Max", elementwise::variadic),
-    ("MaxPool", spatial::pool),
-    ("Mean", elementwise::variadic),
-    ("Min", elementwise::variadic),
-    ("Mish", elementwise::mish),
-    ("Mod", constants::fold),
-    ("Mul", elementwise::binary),
-    ("Neg", elementwise::unary),
-    ("Not", constants::fold),
-    ("Or", constants::fold),
-    ("PRelu", elementwise::prelu),
-    ("Pad", movement::pad),
-    ("Pow", elementwise::binary),
-    ("Range", constants::range),
-    ("Reciprocal", elementwise::unary),
-    ("ReduceMax", reductions::reduce),
-    ("ReduceMean", reductions::reduce),
-    ("ReduceMin", reductions::reduce),
-    ("ReduceProd", constants::reduce_prod),
-    ("ReduceSum", reductions::reduce),
-    ("Relu", elementwise::unary),
-    ("Reshape", shapes::reshape),
-    ("Resize", spatial::resize),
-    ("Selu", elementwise::selu),
-    ("Shape", shapes::shape),
-    ("Sigmoid", elementwise::unary),
-    ("Size", shapes::size),
-    ("Slice", movement::slice),
-    ("Softmax", reductions::softmax),
-    ("Softplus", elementwise::unary),
-    ("Softsign", elementwise::softsign),
-    ("SpaceToDepth", movement::space_to_depth),
-    ("Split", movement::split),
-    ("Sqrt", elementwise::unary),
-    ("Squeeze", shapes::squeeze),
-    ("Sub", elementwise::binary),
-    ("Sum", elementwise::variadic),
-    ("Tanh", elementwise::unary),
-    ("Tile", movement::tile),
-    ("Transpose", movement::transpose),
-    ("Unsqueeze", shapes::unsqueeze),
-    ("Upsample", spatial::resize),
-    ("Where", constants::fold),
+/// Operator sets that have an operator.
+type Versions = RangeInclusive<i64>;
+
+const ALL: Versions = OPSETS;
+
+const fn since(first: i64) -> Versions {
+    RangeInclusive::new(first, *OPSETS.end())
+}
+
+/// Operators by name: those operator sets that have it in a form that is imported, and its function.
+const TABLE: &[(&str, Versions, Function)] = &[
+    ("Abs", ALL, elementwise::unary),
+    ("Add", ALL, elementwise::binary),
+    ("And", ALL, constants::logic),
+    ("AveragePool", ALL, spatial::pool),
+    ("BatchNormalization", ALL, normalization::batch),
+    ("Cast", ALL, shapes::cast),
+    ("CastLike", since(15), shapes::cast_like),
+    ("Ceil", ALL, elementwise::unary),
+    ("Clip", ALL, elementwise::clip),
+    ("Concat", ALL, movement::concat),
+    ("Constant", ALL, constants::constant),
+    ("ConstantOfShape", since(9), constants::constant_of_shape),
+    ("Conv", ALL, spatial::conv),
+    ("DepthToSpace", ALL, blocks::depth_to_space),
+    ("Div", ALL, elementwise::binary),
+    ("Dropout", ALL, movement::dropout),
+    ("Elu", ALL, elementwise::unary),
+    ("Equal", ALL, constants::compare),
+    ("Erf", since(9), elementwise::unary),
+    ("Exp", ALL, elementwise::unary),
+    ("Expand", since(8), movement::expand),
+    ("Flatten", ALL, shapes::flatten),
+    ("Floor", ALL, elementwise::unary),
+    ("Gather", ALL, gather::gather),
+    ("Gelu", since(20), elementwise::gelu),
+    ("Gemm", ALL, products::gemm),
+    ("GlobalAveragePool", ALL, reductions::global),
+    ("GlobalMaxPool", ALL, reductions::global),
+    ("Greater", ALL, constants::compare),
+    ("GreaterOrEqual", since(12), constants::compare),
+    ("GroupNormalization", since(21), normalization::group),
+    ("HardSigmoid", ALL, elementwise::unary),
+    ("HardSwish", since(14), elementwise::unary),
+    ("Identity", ALL, movement::identity),
+    ("InstanceNormalization", ALL, normalization::instance),
+    ("LayerNormalization", since(17), normalization::layer),
+    ("LeakyRelu", ALL, elementwise::unary),
+    ("Less", ALL, constants::compare),
+    ("LessOrEqual", since(12), constants::compare),
+    ("Log", ALL, elementwise::unary),
+    ("LogSoftmax", ALL, reductions::softmax),
+    ("MatMul", ALL, products::matmul),
+    ("Max", ALL, elementwise::variadic),
+    ("MaxPool", ALL, spatial::pool),
+    ("Mean", ALL, elementwise::variadic),
+    ("Min", ALL, elementwise::variadic),
+    ("Mish", since(18), elementwise::mish),
+    ("Mod", since(10), constants::remainder),
+    ("Mul", ALL, elementwise::binary),
+    ("Neg", ALL, elementwise::unary),
+    ("Not", ALL, constants::logic),
+    ("Or", ALL, constants::logic),
+    ("PRelu", ALL, elementwise::prelu),
+    ("Pad", ALL, movement::pad),
+    ("Pow", ALL, elementwise::binary),
+    ("Range", since(11), constants::range),
+    ("Reciprocal", ALL, elementwise::unary),
+    ("ReduceL1", ALL, reductions::reduce),
+    ("ReduceL2", ALL, reductions::reduce),
+    ("ReduceMax", ALL, reductions::reduce),
+    ("ReduceMean", ALL, reductions::reduce),
+    ("ReduceMin", ALL, reductions::reduce),
+    ("ReduceProd", ALL, constants::reduce_prod),
+    ("ReduceSum", ALL, reductions::reduce),
+    ("ReduceSumSquare", ALL, reductions::reduce),
+    ("Relu", ALL, elementwise::unary),
+    ("Reshape", ALL, shapes::reshape),
+    ("Resize", since(10), resize::resize),
+    ("Selu", ALL, elementwise::selu),
+    ("Shape", ALL, shapes::shape),
+    ("Sigmoid", ALL, elementwise::unary),
+    ("Size", ALL, shapes::size),
+    ("Slice", ALL, movement::slice),
+    ("Softmax", ALL, reductions::softmax),
+    ("Softplus", ALL, elementwise::unary),
+    ("Softsign", ALL, elementwise::softsign),
+    ("SpaceToDepth", ALL, blocks::space_to_depth),
+    ("Split", ALL, movement::split),
+    ("Sqrt", ALL, elementwise::unary),
+    ("Squeeze", ALL, shapes::squeeze),
+    ("Sub", ALL, elementwise::binary),
+    ("Sum", ALL, elementwise::variadic),
+    ("Tanh", ALL, elementwise::unary),
+    ("Tile", ALL, movement::tile),
+    ("Transpose", ALL, movement::transpose),
+    ("Unsqueeze", ALL, shapes::unsqueeze),
+    ("Upsample", 7..=9, resize::resize),
+    ("Where", since(9), constants::select),
+    ("Xor", ALL, constants::logic),
 ];
 
-/// The function of an operator.
-pub(super) fn find(operator: &str) -> Option<Function> {
-    TABLE.iter().find(|(name, _)| *name == operator).map(|(_, function)| *function)
+/// The function of an operator, or why there is none; an empty text when nobody knows the operator.
+pub(super) fn find(operator: &str, opset: i64) -> Result<Function, String> {
+    let Ok(row) = TABLE.binary_search_by(|(name, ..)| (*name).cmp(operator)) else {
+        return Err(String::new());
+    };
+    let (_, versions, function) = &TABLE[row];
+    match versions.contains(&opset) {
+        true => Ok(*function),
+        false => {
+            let (first, last) = (versions.start(), versions.end());
+            Err(format!("supported in operator sets {first} to {last}, but the model is of {opset}"))
+        }
+    }
 }
 
 /// An axis counted from the end when negative.
@@ -134,6 +170,14 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_names_each_operator_once() {
         assert!(TABLE.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn operators_are_found_in_their_versions() {
+        assert!(find("Relu", 7).is_ok() && find("Upsample", 9).is_ok() && find("Gelu", 20).is_ok());
+        assert_eq!(find("Nonsense", 13).err(), Some(String::new()));
+        assert!(find("Upsample", 10).is_err_and(|e| e.contains("7 to 9")));
+        assert!(find("Gelu", 19).is_err_and(|e| e.contains("20 to 21")));
     }
 
     #[test]

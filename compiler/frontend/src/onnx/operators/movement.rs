@@ -1,23 +1,37 @@
 //! Operators that move data.
 
-use avocet_ir::Value;
 use avocet_ir::op::{Op, PadMode, SliceAxis};
 use avocet_ir::tensor::Shape;
+use avocet_ir::{TensorData, Value};
 
 use super::super::attributes::{Problem, invalid, size, unsupported};
 use super::super::import::{Importer, Node};
 use super::axis;
 
-/// Identity, and Dropout in inference.
+/// The input itself; no operator is needed for it.
 pub(super) fn identity(_: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     Ok(vec![node.input(0)?])
+}
+
+/// Nothing in inference. Since version 12 the mode is an input.
+pub(super) fn dropout(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let training = match node.optional(2) {
+        Some(mode) => {
+            matches!(importer.tensor(mode, "a mode")?.data(), TensorData::Bool(d) if d.contains(&true))
+        }
+        None => false,
+    };
+    if training {
+        return unsupported("training");
+    }
+    identity(importer, node)
 }
 
 /// The dimensions are reversed when no permutation is given.
 pub(super) fn transpose(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
     let rank = importer.ty(x).shape.rank();
-    let perm = match node.attributes.ints("perm") {
+    let perm = match node.attributes.ints("perm")? {
         Some(perm) => perm.iter().map(|&p| axis(p, rank)).collect::<Result<_, _>>()?,
         None => (0..rank).rev().collect(),
     };
@@ -25,8 +39,8 @@ pub(super) fn transpose(importer: &mut Importer, node: &Node) -> Result<Vec<Valu
 }
 
 pub(super) fn concat(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let inputs = (0..node.inputs.len()).map(|i| node.input(i)).collect::<Result<Vec<_>, _>>()?;
-    let axis = axis(node.attributes.int("axis", 1), importer.ty(node.input(0)?).shape.rank())?;
+    let inputs = node.all()?;
+    let axis = axis(node.attributes.int("axis", 1)?, importer.ty(node.input(0)?).shape.rank())?;
     match inputs[..] {
         [one] => Ok(vec![one]),
         _ => Ok(vec![importer.add(node, Op::Concat { axis }, &inputs)?]),
@@ -34,7 +48,7 @@ pub(super) fn concat(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
 }
 
 /// All of every dimension.
-fn whole(shape: &Shape) -> Vec<SliceAxis> {
+pub(super) fn whole(shape: &Shape) -> Vec<SliceAxis> {
     shape.dims().iter().map(|&count| SliceAxis { start: 0, count, step: 1 }).collect()
 }
 
@@ -42,13 +56,18 @@ fn whole(shape: &Shape) -> Vec<SliceAxis> {
 pub(super) fn split(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
     let shape = importer.ty(x).shape;
-    let axis = axis(node.attributes.int("axis", 0), shape.rank())?;
+    let axis = axis(node.attributes.int("axis", 0)?, shape.rank())?;
     let extent = shape[axis];
-    let sizes = match (node.attributes.ints("split"), node.optional(1)) {
+    let sizes = match (node.attributes.ints("split")?, node.optional(1)) {
         (Some(sizes), _) => sizes.to_vec(),
         (None, Some(value)) => importer.integers(value, "sizes of parts")?,
         (None, None) => {
-            let count = node.attributes.int("num_outputs", node.proto.output.len() as i64).max(1) as usize;
+            let count = node.proto.output.len();
+            let wanted = node.attributes.int("num_outputs", count as i64)?;
+            if count == 0 || wanted != count as i64 {
+                return invalid(format!("num_outputs is {wanted}, but the node has {count} outputs"));
+            }
+            // Equal parts, except for the last.
             let part = extent.div_ceil(count);
             (0..count).map(|i| part.min(extent.saturating_sub(i.saturating_mul(part))) as i64).collect()
         }
@@ -75,7 +94,7 @@ pub(super) fn split(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, 
 pub(super) fn slice(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
     let shape = importer.ty(x).shape;
-    let numbers = |name: &str, number: usize| match (node.attributes.ints(name), node.optional(number)) {
+    let numbers = |name: &str, number: usize| match (node.attributes.ints(name)?, node.optional(number)) {
         (Some(values), _) => Ok(Some(values.to_vec())),
         (None, Some(value)) => importer.integers(value, name).map(Some),
         (None, None) => Ok(None),
@@ -114,7 +133,7 @@ pub(super) fn pad(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Pr
     let mut x = node.input(0)?;
     let shape = importer.ty(x).shape;
     let rank = shape.rank();
-    let given = match (node.attributes.ints("pads"), node.optional(1)) {
+    let given = match (node.attributes.ints("pads")?, node.optional(1)) {
         (Some(pads), _) => pads.to_vec(),
         (None, Some(value)) => importer.integers(value, "pads")?,
         (None, None) => return invalid("pads are missing"),
@@ -134,14 +153,14 @@ pub(super) fn pad(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Pr
         None if given.len() == pads.len() => pads = given,
         None => return invalid(format!("{} pads for rank {rank}", given.len())),
     }
-    let mode = match node.attributes.text("mode", "constant").as_str() {
+    let mode = match node.attributes.text("mode", "constant")?.as_str() {
         "constant" => PadMode::Constant(match node.optional(2) {
             Some(value) => importer.floats(value, "a value")?.first().copied().unwrap_or(0.0),
-            None => node.attributes.float("value", 0.0),
+            None => node.attributes.float("value", 0.0)?,
         }),
         "edge" => PadMode::Edge,
         "reflect" => PadMode::Reflect,
-        other => return unsupported(format!("mode '{other}'")),
+        other => return unsupported(format!("mode '{}'", other.escape_debug())),
     };
     if pads.iter().any(|&p| p < 0) {
         let mut axes = whole(&shape);
@@ -162,47 +181,6 @@ pub(super) fn pad(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Pr
     Ok(vec![importer.add(node, Op::Pad { amounts, mode }, &[x])?])
 }
 
-/// Constant indices that are one element, or a run of them; any for constant data.
-pub(super) fn gather(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let (x, indices) = (node.input(0)?, node.input(1)?);
-    let (shape, index_shape) = (importer.ty(x).shape, importer.ty(indices).shape);
-    let axis = axis(node.attributes.int("axis", 0), shape.rank())?;
-    let extent = shape[axis] as i64;
-    let mut places = Vec::new();
-    for index in importer.integers(indices, "indices")? {
-        let place = if index < 0 { index.saturating_add(extent) } else { index };
-        if !(0..extent).contains(&place) {
-            return invalid(format!("index {index} of {extent} elements"));
-        }
-        places.push(place as usize);
-    }
-    // Runs of indices with equal steps are slices.
-    let mut parts = Vec::new();
-    let mut rest = &places[..];
-    while let Some(&start) = rest.first() {
-        let step = rest.get(1).map_or(1, |&next| next as isize - start as isize);
-        let step = if step == 0 { 1 } else { step };
-        let run =
-            rest.iter().enumerate().take_while(|&(i, &p)| p as isize == start as isize + i as isize * step);
-        let count = run.count();
-        let mut axes = whole(&shape);
-        axes[axis] = SliceAxis { start, count, step };
-        parts.push(importer.add(node, Op::Slice { axes }, &[x])?);
-        rest = &rest[count..];
-        if parts.len() > 256 {
-            return unsupported("so many scattered indices");
-        }
-    }
-    let gathered = match parts[..] {
-        [] => return unsupported("no indices"),
-        [one] => one,
-        _ => importer.add(node, Op::Concat { axis }, &parts)?,
-    };
-    let mut dims = shape.dims().to_vec();
-    dims.splice(axis..=axis, index_shape.dims().iter().copied());
-    Ok(vec![importer.reshape(node, gathered, &dims)?])
-}
-
 /// The shape broadcasts both ways.
 pub(super) fn expand(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
@@ -219,54 +197,27 @@ pub(super) fn expand(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
 /// Each dimension repeated: a dimension of one before it, broadcast, and the two made one.
 pub(super) fn tile(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
-    let repeats = importer.integers(node.input(1)?, "repeats")?;
+    let repeats = importer.integers(node.input(1)?, "a number of repeats")?;
     let shape = importer.ty(x).shape;
     if repeats.len() != shape.rank() {
         return invalid(format!("{} repeats for {shape}", repeats.len()));
     }
     let (mut split, mut wide, mut joined) = (Vec::new(), Vec::new(), Vec::new());
     for (&dim, &repeat) in shape.dims().iter().zip(&repeats) {
-        let repeat = size("a repeat", repeat, 0)?;
-        split.extend([1, dim]);
-        wide.extend([repeat, dim]);
+        let repeat = size("a number of repeats", repeat, 0)?;
+        if repeat != 1 && dim != 1 {
+            split.push(1);
+            wide.push(repeat);
+        }
+        split.push(dim);
+        wide.push(if dim == 1 { repeat } else { dim });
         let product = dim.checked_mul(repeat);
         joined.push(product.ok_or_else(|| Problem::Invalid(format!("repeats {repeats:?} of {shape}")))?);
+    }
+    if joined == shape.dims() {
+        return Ok(vec![x]);
     }
     let y = importer.reshape(node, x, &split)?;
     let y = importer.add(node, Op::Broadcast { shape: Shape::new(wide)? }, &[y])?;
     Ok(vec![importer.reshape(node, y, &joined)?])
-}
-
-/// Channels, height, width and the block's size, when they fit.
-fn blocks(importer: &Importer, node: &Node) -> Result<([usize; 4], usize), Problem> {
-    let ty = importer.ty(node.input(0)?);
-    let &[n, c, h, w] = ty.dims() else { return invalid(format!("{ty} is not an image")) };
-    Ok(([n, c, h, w], size("blocksize", node.attributes.int("blocksize", 1), 1)?))
-}
-
-pub(super) fn depth_to_space(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let ([n, c, h, w], block) = blocks(importer, node)?;
-    let square = block.saturating_mul(block);
-    if !c.is_multiple_of(square) {
-        return invalid(format!("{c} channels in blocks of {block} by {block}"));
-    }
-    let (depth, x) = (c / square, node.input(0)?);
-    let (split, perm) = match node.attributes.text("mode", "DCR").as_str() {
-        "DCR" => ([n, block, block, depth, h, w], vec![0, 3, 4, 1, 5, 2]),
-        "CRD" => ([n, depth, block, block, h, w], vec![0, 1, 4, 2, 5, 3]),
-        other => return unsupported(format!("mode '{other}'")),
-    };
-    let y = importer.reshape(node, x, &split)?;
-    let y = importer.add(node, Op::Transpose { perm }, &[y])?;
-    Ok(vec![importer.reshape(node, y, &[n, depth, h * block, w * block])?])
-}
-
-pub(super) fn space_to_depth(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let ([n, c, h, w], block) = blocks(importer, node)?;
-    if !h.is_multiple_of(block) || !w.is_multiple_of(block) {
-        return invalid(format!("an image of {h} by {w} in blocks of {block}"));
-    }
-    let y = importer.reshape(node, node.input(0)?, &[n, c, h / block, block, w / block, block])?;
-    let y = importer.add(node, Op::Transpose { perm: vec![0, 3, 5, 1, 2, 4] }, &[y])?;
-    Ok(vec![importer.reshape(node, y, &[n, c * block * block, h / block, w / block])?])
 }

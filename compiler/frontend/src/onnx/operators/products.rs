@@ -4,7 +4,7 @@ use avocet_ir::Value;
 use avocet_ir::op::{Binary, Op};
 use avocet_ir::tensor::Tensor;
 
-use super::super::attributes::Problem;
+use super::super::attributes::{Problem, invalid};
 use super::super::import::{Importer, Node};
 
 const PLAIN: Op = Op::MatMul { transpose_a: false, transpose_b: false };
@@ -35,13 +35,23 @@ pub(super) fn matmul(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
 /// `alpha * A * B + beta * C`.
 pub(super) fn gemm(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let (a, b) = (node.input(0)?, node.input(1)?);
-    let flag = |name| node.attributes.int(name, 0) != 0;
-    let op = Op::MatMul { transpose_a: flag("transA"), transpose_b: flag("transB") };
+    for matrix in [a, b].map(|m| importer.ty(m)) {
+        if matrix.shape.rank() != 2 {
+            return invalid(format!("{matrix} is not a matrix"));
+        }
+    }
+    let flag = |name| node.attributes.flag(name, false);
+    let op = Op::MatMul { transpose_a: flag("transA")?, transpose_b: flag("transB")? };
     let mut y = importer.add(node, op, &[a, b])?;
-    y = scaled(importer, node, y, node.attributes.float("alpha", 1.0))?;
-    if let Some(c) = node.optional(2) {
-        let c = scaled(importer, node, c, node.attributes.float("beta", 1.0))?;
-        y = importer.add(node, Op::Binary(Binary::Add), &[y, c])?;
+    y = scaled(importer, node, y, node.attributes.float("alpha", 1.0)?)?;
+    let beta = node.attributes.float("beta", 1.0)?;
+    if let Some(c) = node.optional(2).filter(|_| beta != 0.0) {
+        let c = scaled(importer, node, c, beta)?;
+        let sum = importer.add(node, Op::Binary(Binary::Add), &[y, c])?;
+        if importer.ty(sum) != importer.ty(y) {
+            return invalid(format!("{} does not broadcast to {}", importer.ty(c), importer.ty(y)));
+        }
+        y = sum;
     }
     Ok(vec![y])
 }

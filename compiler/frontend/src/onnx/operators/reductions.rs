@@ -7,27 +7,36 @@ use super::super::attributes::{Problem, invalid};
 use super::super::import::{Importer, Node};
 use super::{axes, axis};
 
-/// Axes as an attribute before version 18 (13 for sums), as an input since.
+/// Axes as an attribute before version 18 (13 for sums), as an input since. Norms are sums of something else.
 pub(super) fn reduce(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
     let rank = importer.ty(x).shape.rank();
-    let kind = match node.proto.op_type.as_str() {
-        "ReduceMax" => ReduceKind::Max,
-        "ReduceMin" => ReduceKind::Min,
-        "ReduceSum" => ReduceKind::Sum,
-        _ => ReduceKind::Mean,
-    };
-    let given = match (node.attributes.ints("axes"), node.optional(1)) {
+    let given = match (node.attributes.ints("axes")?, node.optional(1)) {
         (Some(values), _) => values.to_vec(),
-        (None, Some(value)) => importer.integers(value, "axes")?,
+        (None, Some(value)) => importer.integers(value, "a list of axes")?,
         (None, None) => Vec::new(),
     };
-    if given.is_empty() && node.attributes.int("noop_with_empty_axes", 0) != 0 {
-        return Ok(vec![x]);
-    }
+    let noop = given.is_empty() && node.attributes.flag("noop_with_empty_axes", false)?;
     let axes = if given.is_empty() { (0..rank).collect() } else { axes(&given, rank)? };
-    let keep_dims = node.attributes.int("keepdims", 1) != 0;
-    Ok(vec![importer.add(node, Op::Reduce { kind, axes, keep_dims }, &[x])?])
+    let keep_dims = node.attributes.flag("keepdims", true)?;
+    let (kind, x) = match node.operator() {
+        "ReduceMax" => (ReduceKind::Max, x),
+        "ReduceMin" => (ReduceKind::Min, x),
+        "ReduceMean" => (ReduceKind::Mean, x),
+        "ReduceL1" => (ReduceKind::Sum, importer.add(node, Op::Unary(Unary::Abs), &[x])?),
+        "ReduceL2" | "ReduceSumSquare" => {
+            (ReduceKind::Sum, importer.add(node, Op::Binary(Binary::Mul), &[x, x])?)
+        }
+        _ => (ReduceKind::Sum, x),
+    };
+    let mut y = x;
+    if !noop {
+        y = importer.add(node, Op::Reduce { kind, axes, keep_dims }, &[x])?;
+    }
+    if node.operator() == "ReduceL2" {
+        y = importer.add(node, Op::Unary(Unary::Sqrt), &[y])?;
+    }
+    Ok(vec![y])
 }
 
 /// Over everything but batch and channels.
@@ -37,7 +46,7 @@ pub(super) fn global(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
     if rank < 3 {
         return invalid(format!("global pooling of a tensor of rank {rank}"));
     }
-    let kind = if node.proto.op_type == "GlobalMaxPool" { ReduceKind::Max } else { ReduceKind::Mean };
+    let kind = if node.operator() == "GlobalMaxPool" { ReduceKind::Max } else { ReduceKind::Mean };
     Ok(vec![importer.add(node, Op::Reduce { kind, axes: (2..rank).collect(), keep_dims: true }, &[x])?])
 }
 
@@ -46,24 +55,27 @@ pub(super) fn softmax(importer: &mut Importer, node: &Node) -> Result<Vec<Value>
     let x = node.input(0)?;
     let shape = importer.ty(x).shape;
     let old = importer.opset < 13;
-    let axis = axis(node.attributes.int("axis", if old { 1 } else { -1 }), shape.rank().max(1))?;
+    let mut axis = axis(node.attributes.int("axis", if old { 1 } else { -1 })?, shape.rank().max(1))?;
     let mut y = x;
     if old {
         let (before, after) = shape.dims().split_at(axis);
         y = importer.reshape(node, y, &[before.iter().product(), after.iter().product()])?;
+        axis = 1;
     }
-    let axis = if old { 1 } else { axis };
-    if node.proto.op_type == "LogSoftmax" {
-        // x - max - ln(sum(exp(x - max))): the logarithm of the softmax would lose small results.
-        let over = |kind| Op::Reduce { kind, axes: vec![axis], keep_dims: true };
-        let largest = importer.add(node, over(ReduceKind::Max), &[y])?;
-        let shifted = importer.add(node, Op::Binary(Binary::Sub), &[y, largest])?;
-        let powers = importer.add(node, Op::Unary(Unary::Exp), &[shifted])?;
-        let sum = importer.add(node, over(ReduceKind::Sum), &[powers])?;
-        let logarithm = importer.add(node, Op::Unary(Unary::Log), &[sum])?;
-        y = importer.add(node, Op::Binary(Binary::Sub), &[shifted, logarithm])?;
-    } else {
-        y = importer.add(node, Op::Softmax { axis }, &[y])?;
-    }
+    y = match node.operator() {
+        "LogSoftmax" => log_softmax(importer, node, y, axis)?,
+        _ => importer.add(node, Op::Softmax { axis }, &[y])?,
+    };
     Ok(vec![importer.reshape(node, y, shape.dims())?])
+}
+
+/// `d - log(sum(exp(d)))` with `d = x - max(x)`; the logarithm of a softmax would lose all small probabilities.
+fn log_softmax(importer: &mut Importer, node: &Node, x: Value, axis: usize) -> Result<Value, Problem> {
+    let over = |kind| Op::Reduce { kind, axes: vec![axis], keep_dims: true };
+    let largest = importer.add(node, over(ReduceKind::Max), &[x])?;
+    let distance = importer.add(node, Op::Binary(Binary::Sub), &[x, largest])?;
+    let exp = importer.add(node, Op::Unary(Unary::Exp), &[distance])?;
+    let sum = importer.add(node, over(ReduceKind::Sum), &[exp])?;
+    let log = importer.add(node, Op::Unary(Unary::Log), &[sum])?;
+    importer.add(node, Op::Binary(Binary::Sub), &[distance, log])
 }

@@ -4,7 +4,7 @@ use avocet_ir::Value;
 use avocet_ir::op::Op;
 use avocet_ir::tensor::{DType, Tensor};
 
-use super::super::attributes::{Problem, invalid, unsupported};
+use super::super::attributes::{Problem, invalid};
 use super::super::import::{Importer, Node};
 use super::super::tensors;
 use super::{axes, axis};
@@ -14,7 +14,7 @@ pub(super) fn shape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, 
     let ty = importer.ty(node.input(0)?);
     let rank = ty.shape.rank() as i64;
     let clamp = |v: i64| if v < 0 { v.saturating_add(rank).max(0) } else { v.min(rank) } as usize;
-    let (start, end) = (clamp(node.attributes.int("start", 0)), clamp(node.attributes.int("end", rank)));
+    let (start, end) = (clamp(node.attributes.int("start", 0)?), clamp(node.attributes.int("end", rank)?));
     let dims: Vec<i64> = ty.dims().get(start..end).unwrap_or_default().iter().map(|&d| d as i64).collect();
     Ok(vec![importer.constant(node, Tensor::i64([dims.len()], dims)?)])
 }
@@ -30,7 +30,7 @@ pub(super) fn reshape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>
     let x = node.input(0)?;
     let wanted = importer.integers(node.input(1)?, "a shape")?;
     let ty = importer.ty(x);
-    let keep_zero = node.attributes.int("allowzero", 0) != 0;
+    let keep_zero = node.attributes.flag("allowzero", false)?;
     let mut dims = Vec::with_capacity(wanted.len());
     for (i, &dim) in wanted.iter().enumerate() {
         dims.push(match dim {
@@ -65,7 +65,7 @@ pub(super) fn reshape(importer: &mut Importer, node: &Node) -> Result<Vec<Value>
 pub(super) fn flatten(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
     let ty = importer.ty(x);
-    let at = node.attributes.int("axis", 1);
+    let at = node.attributes.int("axis", 1)?;
     let rank = ty.shape.rank();
     let at = if at == rank as i64 { rank } else { axis(at, rank.max(1))? };
     let (before, after) = ty.dims().split_at(at);
@@ -75,9 +75,9 @@ pub(super) fn flatten(importer: &mut Importer, node: &Node) -> Result<Vec<Value>
 
 /// Axes as an attribute before version 13, as an input since.
 fn given_axes(importer: &Importer, node: &Node) -> Result<Option<Vec<i64>>, Problem> {
-    match (node.attributes.ints("axes"), node.optional(1)) {
+    match (node.attributes.ints("axes")?, node.optional(1)) {
         (Some(axes), _) => Ok(Some(axes.to_vec())),
-        (None, Some(value)) => Ok(Some(importer.integers(value, "axes")?)),
+        (None, Some(value)) => Ok(Some(importer.integers(value, "a list of axes")?)),
         (None, None) => Ok(None),
     }
 }
@@ -110,18 +110,23 @@ pub(super) fn unsqueeze(importer: &mut Importer, node: &Node) -> Result<Vec<Valu
     Ok(vec![importer.reshape(node, x, &dims)?])
 }
 
-/// Conversion of the element type.
+/// Conversion of the element type. Between widths of floating point there is nothing to do, since all are f32 here.
 pub(super) fn cast(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let number = node.attributes.int("to", 0)?;
+    let to = tensors::dtype(i32::try_from(number).unwrap_or(0)).map_err(Problem::Unsupported)?;
+    cast_to(importer, node, to)
+}
+
+/// Conversion to the element type of the second input.
+pub(super) fn cast_like(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let to = importer.ty(node.input(1)?).dtype;
+    cast_to(importer, node, to)
+}
+
+fn cast_to(importer: &mut Importer, node: &Node, to: DType) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
-    let to =
-        tensors::dtype(node.attributes.int("to", 0).try_into().unwrap_or(0)).map_err(Problem::Unsupported)?;
-    let from = importer.ty(x).dtype;
-    if from == to {
-        return Ok(vec![x]);
+    match importer.ty(x).dtype == to {
+        true => Ok(vec![x]),
+        false => Ok(vec![importer.add(node, Op::Cast { to }, &[x])?]),
     }
-    let constant = importer.graph.as_constant(x).is_some();
-    if !constant && (from != DType::F32 || to != DType::F32) {
-        return unsupported(format!("a conversion from {from} to {to} of something computed from the input"));
-    }
-    Ok(vec![importer.add(node, Op::Cast { to }, &[x])?])
 }

@@ -1,190 +1,152 @@
-//! Operators on images: convolution, pooling, batch normalisation, resizing.
+//! Convolution and pooling.
+//!
+//! Both work on images. Sequences (rank 3) are taken as images of one row.
 
 use avocet_ir::Value;
-use avocet_ir::op::{
-    Binary, Conv, Layout, NearestRounding, Op, Padding, Pool, PoolKind, Resize, ResizeCoordinates, ResizeMode,
-};
+use avocet_ir::op::{Binary, Conv, Layout, Op, Padding, Pool, PoolKind};
 
-use super::super::attributes::{Problem, invalid, size, unsupported};
+use super::super::attributes::{Attributes, Problem, invalid, size, unsupported};
 use super::super::import::{Importer, Node};
 
-/// Height and width of an image.
-fn image(importer: &Importer, x: Value) -> Result<[usize; 2], Problem> {
-    match importer.ty(x).dims() {
-        &[_, _, height, width] => Ok([height, width]),
-        other => unsupported(format!("a tensor of rank {}; images have rank 4", other.len())),
+/// Number of spatial dimensions, 1 or 2, of an operator's input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Spatial(usize);
+
+impl Spatial {
+    fn of(importer: &Importer, x: Value) -> Result<Self, Problem> {
+        match importer.ty(x).shape.rank() {
+            rank @ (3 | 4) => Ok(Spatial(rank - 2)),
+            rank => unsupported(format!("a tensor of rank {rank}; images have rank 4, sequences 3")),
+        }
+    }
+
+    /// Images as they are, sequences as images of one row; weights likewise.
+    fn image(self, importer: &mut Importer, node: &Node, x: Value) -> Result<Value, Problem> {
+        match importer.ty(x).dims() {
+            &[n, c, length] if self.0 == 1 => importer.reshape(node, x, &[n, c, 1, length]),
+            dims if dims.len() == self.0 + 2 => Ok(x),
+            dims => invalid(format!("weights of rank {} for an input of rank {}", dims.len(), self.0 + 2)),
+        }
+    }
+
+    /// The result as what the input was.
+    fn restored(self, importer: &mut Importer, node: &Node, y: Value) -> Result<Value, Problem> {
+        match importer.ty(y).dims() {
+            &[n, c, 1, length] if self.0 == 1 => importer.reshape(node, y, &[n, c, length]),
+            _ => Ok(y),
+        }
+    }
+
+    /// Sizes of at least 1, rows then columns; `None` if the attribute isn't there.
+    fn pair(self, attributes: Attributes, name: &str) -> Result<Option<[usize; 2]>, Problem> {
+        match (attributes.ints(name)?, self.0) {
+            (None | Some([]), _) => Ok(None),
+            (Some(&[rows, columns]), 2) => Ok(Some([size(name, rows, 1)?, size(name, columns, 1)?])),
+            (Some(&[columns]), 1) => Ok(Some([1, size(name, columns, 1)?])),
+            (Some(other), dims) => invalid(format!("{name} {other:?} for {dims} spatial dimensions")),
+        }
+    }
+
+    fn pads(self, attributes: Attributes) -> Result<Padding, Problem> {
+        let amount = |v: i64| size("padding", v, 0);
+        match (attributes.ints("pads")?, self.0) {
+            (None | Some([]), _) => Ok(Padding::default()),
+            (Some(&[top, left, bottom, right]), 2) => Ok(Padding {
+                top: amount(top)?,
+                left: amount(left)?,
+                bottom: amount(bottom)?,
+                right: amount(right)?,
+            }),
+            (Some(&[left, right]), 1) => {
+                Ok(Padding { left: amount(left)?, right: amount(right)?, ..Padding::default() })
+            }
+            (Some(other), dims) => invalid(format!("pads {other:?} for {dims} spatial dimensions")),
+        }
     }
 }
 
-/// Padding by `pads` or `auto_pad`.
-fn padding(
-    node: &Node,
-    image: [usize; 2],
-    window: [usize; 2],
+/// A window over an image, with the attributes that convolution and pooling share.
+struct Window {
     strides: [usize; 2],
     dilations: [usize; 2],
-) -> Result<Padding, Problem> {
-    let mode = node.attributes.text("auto_pad", "NOTSET");
-    let same = |upper: bool| {
-        let total = |i: usize| {
+    padding: Padding,
+}
+
+impl Window {
+    /// `extent` is the size of the image, `window` that of the window.
+    fn read(
+        spatial: Spatial,
+        attributes: Attributes,
+        extent: [usize; 2],
+        window: [usize; 2],
+    ) -> Result<Self, Problem> {
+        let strides = spatial.pair(attributes, "strides")?.unwrap_or([1; 2]);
+        let dilations = spatial.pair(attributes, "dilations")?.unwrap_or([1; 2]);
+        // As many positions as strides begin in the image, with what is missing around it.
+        let missing = [0, 1].map(|i| {
             let span = (window[i] - 1).saturating_mul(dilations[i]).saturating_add(1);
-            let positions = image[i].div_ceil(strides[i]).max(1);
-            ((positions - 1) * strides[i]).saturating_add(span).saturating_sub(image[i])
+            let positions = extent[i].div_ceil(strides[i]).max(1);
+            ((positions - 1) * strides[i]).saturating_add(span).saturating_sub(extent[i])
+        });
+        let padding = match attributes.text("auto_pad", "NOTSET")?.as_str() {
+            "" | "NOTSET" => spatial.pads(attributes)?,
+            "VALID" => Padding::default(),
+            // The odd one goes after for "upper" and before for "lower".
+            "SAME_UPPER" => around(missing, missing.map(|total| total / 2)),
+            "SAME_LOWER" => around(missing, missing.map(|total| total.div_ceil(2))),
+            other => return unsupported(format!("auto_pad '{}'", other.escape_debug())),
         };
-        let [rows, columns] = [total(0), total(1)];
-        // The odd one goes after for "upper" and before for "lower".
-        let before = |total: usize| if upper { total / 2 } else { total.div_ceil(2) };
-        let (top, left) = (before(rows), before(columns));
-        Padding { top, left, bottom: rows - top, right: columns - left }
-    };
-    match mode.as_str() {
-        "" | "NOTSET" => match node.attributes.ints("pads") {
-            None | Some([]) => Ok(Padding::default()),
-            Some(&[top, left, bottom, right]) => {
-                let amount = |v: i64| size("padding", v, 0);
-                Ok(Padding {
-                    top: amount(top)?,
-                    left: amount(left)?,
-                    bottom: amount(bottom)?,
-                    right: amount(right)?,
-                })
-            }
-            Some(other) => invalid(format!("pads {other:?} for an image")),
-        },
-        "VALID" => Ok(Padding::default()),
-        "SAME_UPPER" => Ok(same(true)),
-        "SAME_LOWER" => Ok(same(false)),
-        other => unsupported(format!("auto_pad '{other}'")),
+        Ok(Window { strides, dilations, padding })
     }
 }
 
-/// A bias is an addition of its own. One-dimensional convolution is that of images of one row.
+fn around(total: [usize; 2], before: [usize; 2]) -> Padding {
+    let [top, left] = before;
+    Padding { top, left, bottom: total[0] - top, right: total[1] - left }
+}
+
+/// A bias is an addition of its own.
 pub(super) fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let (x, w) = (node.input(0)?, node.input(1)?);
-    let image = image(importer, x)?;
-    let weights = importer.ty(w);
-    let &[outputs, _, height, width] = weights.dims() else {
-        return invalid(format!("weights {weights} for an image"));
+    let spatial = Spatial::of(importer, node.input(0)?)?;
+    let x = spatial.image(importer, node, node.input(0)?)?;
+    let w = spatial.image(importer, node, node.input(1)?)?;
+    let (image, weights) = (importer.ty(x), importer.ty(w));
+    let (&[_, _, rows, columns], &[outputs, _, height, width]) = (image.dims(), weights.dims()) else {
+        return invalid(format!("weights {weights} for {image}"));
     };
-    let window = node.attributes.pair("kernel_shape", 0, 1)?;
-    if node.attributes.ints("kernel_shape").is_some_and(|k| !k.is_empty()) && window != [height, width] {
-        return invalid(format!("kernel_shape {window:?} with weights {weights}"));
+    let a = node.attributes;
+    if spatial.pair(a, "kernel_shape")?.is_some_and(|window| window != [height, width]) {
+        return invalid(format!("kernel_shape {:?} with weights {weights}", a.ints("kernel_shape")?));
     }
     if height == 0 || width == 0 {
         return invalid(format!("weights {weights} have a dimension of size zero"));
     }
-    let strides = node.attributes.pair("strides", 1, 1)?;
-    let dilations = node.attributes.pair("dilations", 1, 1)?;
-    let padding = padding(node, image, [height, width], strides, dilations)?;
-    let groups = size("group", node.attributes.int("group", 1), 1)?;
+    let Window { strides, dilations, padding } = Window::read(spatial, a, [rows, columns], [height, width])?;
+    let groups = size("group", a.int("group", 1)?, 1)?;
     let op = Op::Conv(Conv { strides, dilations, padding, groups, layout: Layout::Nchw });
     let mut y = importer.add(node, op, &[x, w])?;
     if let Some(bias) = node.optional(2) {
         let bias = importer.reshape(node, bias, &[outputs, 1, 1])?;
         y = importer.add(node, Op::Binary(Binary::Add), &[y, bias])?;
     }
-    Ok(vec![y])
+    Ok(vec![spatial.restored(importer, node, y)?])
 }
 
+/// The largest element or the mean under a window. The positions of the largest elements are left out.
 pub(super) fn pool(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let x = node.input(0)?;
-    let image = image(importer, x)?;
+    let spatial = Spatial::of(importer, node.input(0)?)?;
+    let x = spatial.image(importer, node, node.input(0)?)?;
+    let image = importer.ty(x);
+    let &[_, _, rows, columns] = image.dims() else { return invalid(format!("{image} is not an image")) };
     let a = node.attributes;
-    let window = a.pair("kernel_shape", 0, 1)?;
-    if window == [0, 0] {
-        return invalid("kernel_shape is missing");
-    }
-    if node.proto.output.len() > 1 && !node.proto.output[1].is_empty() {
-        return unsupported("the positions of largest elements");
-    }
-    let (strides, dilations) = (a.pair("strides", 1, 1)?, a.pair("dilations", 1, 1)?);
-    let count_padding = a.int("count_include_pad", 0) != 0;
-    let kind = match node.proto.op_type.as_str() {
+    let Some(window) = spatial.pair(a, "kernel_shape")? else { return invalid("kernel_shape is missing") };
+    let Window { strides, dilations, padding } = Window::read(spatial, a, [rows, columns], window)?;
+    let kind = match node.operator() {
         "MaxPool" => PoolKind::Max,
-        _ => PoolKind::Average { count_padding },
+        _ => PoolKind::Average { count_padding: a.flag("count_include_pad", false)? },
     };
-    let padding = padding(node, image, window, strides, dilations)?;
-    let ceil_mode = a.int("ceil_mode", 0) != 0;
+    let ceil_mode = a.flag("ceil_mode", false)?;
     let op = Op::Pool(Pool { kind, window, strides, dilations, padding, ceil_mode, layout: Layout::Nchw });
-    Ok(vec![importer.add(node, op, &[x])?])
-}
-
-/// In inference; what training would return besides is left out.
-pub(super) fn batch_norm(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    if node.attributes.int("training_mode", 0) != 0 {
-        return unsupported("training");
-    }
-    if node.attributes.int("spatial", 1) == 0 {
-        return unsupported("statistics for each element");
-    }
-    let inputs = (0..5).map(|i| node.input(i)).collect::<Result<Vec<_>, _>>()?;
-    let op = Op::BatchNorm { epsilon: node.attributes.float("epsilon", 1e-5), axis: 1 };
-    Ok(vec![importer.add(node, op, &inputs)?])
-}
-
-/// Resize since version 10, Upsample before: scales or sizes of the two spatial dimensions.
-pub(super) fn resize(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let x = node.input(0)?;
-    let image = image(importer, x)?;
-    let a = node.attributes;
-    // Before version 11 the scales come second, without a region of interest.
-    let old = importer.opset < 11;
-    let (scales_at, sizes_at) = if old { (1, usize::MAX) } else { (2, 3) };
-    let scales = match (a.floats("scales"), node.optional(scales_at)) {
-        (Some(scales), _) => scales.to_vec(),
-        (None, Some(value)) => importer.floats(value, "scales")?,
-        (None, None) => Vec::new(),
-    };
-    if a.ints("axes").is_some() || a.text("keep_aspect_ratio_policy", "stretch") != "stretch" {
-        return unsupported("axes or an aspect ratio");
-    }
-    let (size, scales) = match (&scales[..], node.optional(sizes_at)) {
-        (&[n, c, rows, columns], _) => {
-            if n != 1.0 || c != 1.0 {
-                return unsupported("scaling of batch or channels");
-            }
-            let scale = [rows, columns];
-            let scaled = |i: usize| (image[i] as f64 * f64::from(scale[i])).floor();
-            if !scaled(0).is_finite() || !scaled(1).is_finite() || scaled(0) < 0.0 || scaled(1) < 0.0 {
-                return invalid(format!("scales {scale:?}"));
-            }
-            ([scaled(0) as usize, scaled(1) as usize], scale)
-        }
-        ([], Some(value)) => {
-            let sizes = importer.integers(value, "sizes")?;
-            let &[n, c, rows, columns] = &sizes[..] else { return invalid(format!("sizes {sizes:?}")) };
-            let dims = importer.ty(x);
-            if [n, c] != [dims.shape[0] as i64, dims.shape[1] as i64] {
-                return unsupported("resizing of batch or channels");
-            }
-            let one_size = |v: i64| super::super::attributes::size("a size", v, 1);
-            let to = [one_size(rows)?, one_size(columns)?];
-            (to, [0, 1].map(|i| to[i] as f32 / image[i].max(1) as f32))
-        }
-        _ => return invalid("scales or sizes of four dimensions are missing"),
-    };
-    let default = if old { "asymmetric" } else { "half_pixel" };
-    let coordinates = match a.text("coordinate_transformation_mode", default).as_str() {
-        "half_pixel" => ResizeCoordinates::HalfPixel,
-        "pytorch_half_pixel" => ResizeCoordinates::PytorchHalfPixel,
-        "align_corners" => ResizeCoordinates::AlignCorners,
-        "asymmetric" => ResizeCoordinates::Asymmetric,
-        other => return unsupported(format!("coordinates '{other}'")),
-    };
-    let mode = match a.text("mode", "nearest").as_str() {
-        "nearest" => {
-            let default = if old { "floor" } else { "round_prefer_floor" };
-            ResizeMode::Nearest(match a.text("nearest_mode", default).as_str() {
-                "round_prefer_floor" => NearestRounding::RoundPreferFloor,
-                "round_prefer_ceil" => NearestRounding::RoundPreferCeil,
-                "floor" => NearestRounding::Floor,
-                "ceil" => NearestRounding::Ceil,
-                other => return unsupported(format!("rounding '{other}'")),
-            })
-        }
-        "linear" | "bilinear" => ResizeMode::Linear,
-        other => return unsupported(format!("mode '{other}'")),
-    };
-    let op = Op::Resize(Resize { mode, coordinates, size, scales, layout: Layout::Nchw });
-    Ok(vec![importer.add(node, op, &[x])?])
+    let y = importer.add(node, op, &[x])?;
+    Ok(vec![spatial.restored(importer, node, y)?])
 }

@@ -5,8 +5,8 @@ use avocet_reference::Reference;
 use proptest::prelude::*;
 use prost::Message;
 
-use super::proto::*;
-use super::*;
+use super::super::proto::*;
+use super::super::*;
 
 fn dimension(size: i64) -> DimensionProto {
     DimensionProto { dim_value: Some(size), dim_param: None }
@@ -54,6 +54,7 @@ fn small() -> ModelProto {
         initializer: vec![weight("w", &[2, 1, 3, 3], vec![0.5; 18])],
         input: vec![value("x", vec![symbol("N"), dimension(1), dimension(4), dimension(4)])],
         output: vec![value("y", vec![])],
+        ..GraphProto::default()
     };
     model(graph)
 }
@@ -84,7 +85,10 @@ fn a_symbolic_batch_is_one_unless_bound() {
     assert_eq!(dims(&[("N", 3)]), [3, 2, 4, 4]);
     assert_eq!(dims(&[("x.0", 5)]), [5, 2, 4, 4]);
     let error = read(&small(), &[("x.2", 9)]).expect_err("it is 4").to_string();
-    assert_eq!(error, "input 'x': dimension 2 is 4 and can't be bound to 9");
+    assert_eq!(
+        error,
+        "sizes of dimensions:\n  dimension 2 of input 'x' is 4 in the model and can't be bound to 9"
+    );
 }
 
 #[test]
@@ -122,6 +126,7 @@ fn shapes_that_the_model_computes_vanish() {
         initializer: vec![integers("zero", 0), integers("one", 1)],
         input: vec![value("x", vec![symbol("N"), dimension(3), dimension(5)])],
         output: vec![value("y", vec![])],
+        ..GraphProto::default()
     };
     let graph = read(&model(graph), &[("N", 2)]).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(graph.len(), 2, "{graph}");
@@ -145,7 +150,7 @@ fn everything_unsupported_is_told_at_once() {
     });
     assert_eq!(
         text,
-        "the model uses what avocet does not support:\n  Einsum (node 'd', equation=ii)\n  com.acme.Magic (node 'wand')"
+        "the model uses what avocet does not support:\n  Einsum (node 'Einsum_d', equation=ii)\n  com.acme.Magic (node 'wand')"
     );
 }
 
@@ -153,8 +158,8 @@ fn everything_unsupported_is_told_at_once() {
 fn impossible_models_are_refused_with_their_place() {
     let float = |name: &str, dims: &[i64], data: Vec<f32>| weight(name, dims, data);
     for (text, expected) in [
-        (error(|g| g.node[0].input[0] = "y".into()), "the graph has a cycle through node 'c'"),
-        (error(|g| g.node[1].input[0] = "z".into()), "node 'y' uses 'z', which nothing defines"),
+        (error(|g| g.node[0].input[0] = "y".into()), "the graph has a cycle through node 'Conv_c'"),
+        (error(|g| g.node[1].input[0] = "z".into()), "node 'Relu_y' uses 'z', which nothing defines"),
         (error(|g| g.node[1].output[0] = "c".into()), "two nodes compute 'c'"),
         (error(|g| g.initializer.push(g.initializer[0].clone())), "'w' is defined twice"),
         (error(|g| g.output[0].name = "q".into()), "output 'q' is not defined"),
@@ -163,32 +168,35 @@ fn impossible_models_are_refused_with_their_place() {
             error(|g| g.initializer[0].float_data.truncate(17)),
             "weight 'w': 17 elements for shape [2,1,3,3], which has 18",
         ),
-        (error(|g| g.initializer[0].dims[0] = -2), "weight 'w': dimension -2"),
+        (error(|g| g.initializer[0].dims[0] = -2), "weight 'w': a dimension is -2, expected at least 0"),
         (
             error(|g| g.initializer[0].dims = vec![1 << 40, 1 << 40]),
             "weight 'w': shape [1099511627776, 1099511627776] has more elements than can be addressed",
         ),
-        (error(|g| g.initializer[0].data_type = 99), "weight 'w': element type 99"),
+        (
+            error(|g| g.initializer[0].data_type = 99),
+            "the model uses what avocet does not support:\n  weight 'w': element type 99",
+        ),
         (
             error(|g| g.initializer[0] = float("w", &[2, 3, 3, 3], vec![0.0; 54])),
-            "node 'c' (Conv): weights f32[2,3,3,3] take 3 channels a group, but the input has 1",
+            "node 'Conv_c' (Conv): weights f32[2,3,3,3] take 3 channels a group, but the input has 1",
         ),
         (
             error(|g| g.input[0] = value("x", vec![dimension(1), dimension(1), dimension(0), dimension(4)])),
-            "input 'x': dimension 2 has size zero",
+            "sizes of dimensions:\n  dimension 2 of input 'x' has size zero",
         ),
         (
             error(|g| g.input[0] = value("x", vec![dimension(1), dimension(1), symbol("H"), dimension(4)])),
-            "input 'x': dimension 2 is symbolic; bind it with --dim H=SIZE",
+            "sizes of dimensions:\n  dimension 2 of input 'x' has no fixed size; bind it with --dim H=SIZE",
         ),
         (
             error(|g| g.node[0].attribute[0].ints[0] = -1),
-            "node 'c' (Conv): padding is -1, expected at least 0",
+            "node 'Conv_c' (Conv): padding is -1, expected at least 0",
         ),
-        (error(|g| g.node[0].attribute[0].ints[0] = i64::MAX), "node 'c' (Conv): "),
+        (error(|g| g.node[0].attribute[0].ints[0] = i64::MAX), "node 'Conv_c' (Conv): "),
         (
             error(|g| g.node[0].attribute.push(ints("strides", &[0, 1]))),
-            "node 'c' (Conv): strides is 0, expected at least 1",
+            "node 'Conv_c' (Conv): strides is 0, expected at least 1",
         ),
     ] {
         assert!(text.starts_with(expected), "{text}\nexpected: {expected}");
@@ -196,7 +204,7 @@ fn impossible_models_are_refused_with_their_place() {
     let mut old = small();
     old.opset_import[0].version = 6;
     let text = read(&old, &[]).expect_err("too old").to_string();
-    assert_eq!(text, "it uses operator set 6; 7 to 21 are supported (convert it)");
+    assert!(text.starts_with("it uses operator set 6; 7 to 21 are supported (convert it"), "{text}");
     assert!(from_bytes(b"hello", "m", None, &Options::default(), &Reference).is_err());
     assert!(from_bytes(b"", "m", None, &Options::default(), &Reference).is_err());
 }
@@ -245,8 +253,11 @@ fn external_data_stays_in_the_folder() {
         (external("missing.bin", &[]), "missing.bin': No such file"),
         (external("../secret.bin", &[]), "is outside the model's folder, which is refused"),
         (external("/etc/passwd", &[]), "is outside the model's folder, which is refused"),
-        (external("w.bin", &[("offset", "9"), ("length", "72")]), "has 80 bytes, but 72 at 9 are wanted"),
-        (external("w.bin", &[("length", "71")]), "external data of 71 bytes for a tensor of 72"),
+        (
+            external("w.bin", &[("offset", "9"), ("length", "72")]),
+            "has 80 bytes, but 72 from byte 9 on are wanted",
+        ),
+        (external("w.bin", &[("length", "71")]), "external data 'w.bin' of 71 bytes for a tensor of 72"),
         (external("w.bin", &[("offset", "18446744073709551615")]), "are wanted"),
         (external("w.bin", &[("offset", "-1")]), "external data with offset '-1'"),
     ];
