@@ -6,13 +6,13 @@ use avocet_kernels::lower;
 use avocet_passes::schedule::{Machine, schedule};
 use avocet_passes::{Context, memory, run_all};
 use avocet_reference::Reference;
-use avocet_target_cranelift::Cranelift;
 use avocet_target_cranelift::emit::compile_kernels;
 use avocet_target_spec::Target;
 
 pub use avocet_target_cranelift::emit::Weights;
 
 use crate::artifact::Artifact;
+use crate::backends::Backends;
 use crate::error::Error;
 use crate::model::Model;
 
@@ -69,7 +69,7 @@ impl Model {
             Some(name) => return Err(Error::Name(name.clone())),
             None => identifier(self.name()),
         };
-        let backend = Cranelift::new(target)?;
+        let backend = Backends::new(target)?;
         let mut graph = self.graph().clone();
         let context = Context { verify: options.verify, ..Context::new(&Reference) };
         run_all(&mut graph, &context, &mut |pass, _, _| progress(Stage::Pass(pass.into())))?;
