@@ -45,11 +45,17 @@ fn choose(graph: &Graph, id: NodeId, machine: &Machine) -> Option<Schedule> {
         Op::Input(_) | Op::Constant(_) => return None,
         Op::Reshape { .. } | Op::Identity if node.epilogue.is_empty() => Schedule::Alias,
         Op::Conv(conv) => convolution(graph, id, conv, machine),
-        Op::MatMul { .. } => {
-            let rank = output.rank();
+        Op::MatMul { transpose_a, .. } => {
             let columns = output.dims().last().copied().unwrap_or(1);
-            let rows = if rank >= 2 { output[rank - 2] } else { 1 };
-            let inner = graph.ty(graph.inputs(id)[0]).shape.elements() / (output.elements() / columns).max(1);
+            let right = &graph.ty(graph.inputs(id)[1]).shape;
+            let single = right.elements() == right.dims().iter().rev().take(2).product::<usize>();
+            // The generator joins the rows of all left matrices where there is one right matrix.
+            let rows = match output.rank() {
+                rank if rank >= 2 && (*transpose_a || !single) => output[rank - 2],
+                _ => output.elements() / columns.max(1),
+            };
+            let left = &graph.ty(graph.inputs(id)[0]).shape;
+            let inner = left[left.rank() - if *transpose_a { 2 } else { 1 }];
             let tile = tile::tile(Product { rows, columns, inner, stride: inner * 4 }, machine);
             Schedule::Gemm(Tile { outer: tile::outer(columns * inner * 4, machine), ..tile })
         }
