@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use avocet_ir::op::{Binary, PadMode, Unary};
+use avocet_ir::op::{Binary, Conv, Layout, PadMode, Padding, Unary};
 use avocet_ir::{Graph, Op};
 
 use crate::PIPELINE;
@@ -22,6 +22,7 @@ const GRAPHS: &[Case] = &[
     ("affine", convolution_with_batch_norm),
     ("nhwc", convolution_and_pooling),
     ("transposes", transposes_around_a_sum),
+    ("gates", gated_image),
     ("matmul-operands", attention_scores),
     ("reshapes", into_a_vector_and_back),
     ("duplicates", one_thing_twice),
@@ -144,6 +145,19 @@ fn transposes_around_a_sum() -> Graph {
     let y = net.binary(Binary::Add, parts[0], parts[1]);
     let y = net.relu(y);
     let y = net.transpose(y, &[0, 2, 3, 1]);
+    net.finish(y)
+}
+
+fn gated_image() -> Graph {
+    let mut net = Network::new();
+    let x = net.input("x", [1, 4, 5, 3]);
+    let gate = net.mean(x, &[1, 2], true);
+    let y = net.binary(Binary::Mul, x, gate);
+    let weights = net.random([2, 3, 1, 1]);
+    let padding = Padding::symmetric(0, 0);
+    let layout = Layout::Nhwc;
+    let conv = Conv { strides: [1; 2], dilations: [1; 2], padding, groups: 1, layout };
+    let y = net.add(Op::Conv(conv), &[y, weights]);
     net.finish(y)
 }
 
