@@ -5,6 +5,7 @@ mod functions;
 mod movement;
 mod products;
 mod reductions;
+mod winograd;
 
 use avocet_ir::op::{EpilogueStep, Op};
 use avocet_ir::schedule::{Schedule, Schedules};
