@@ -78,6 +78,7 @@ impl Model {
             registers: backend.vector_registers(),
             multiply_add: target.issue.multiply_add as usize,
             loads: target.issue.loads as usize,
+            l2: target.caches.l2 as usize,
         };
         let schedules = schedule(&graph, &machine)?;
         progress(Stage::Lowering);

@@ -30,6 +30,7 @@ mod padding;
 mod reshapes;
 mod results;
 mod rewrite;
+mod tile;
 mod transposes;
 
 #[cfg(test)]

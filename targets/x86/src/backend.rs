@@ -43,7 +43,13 @@ impl Backend for X86 {
 
     fn lanes(&self, element: Element) -> usize {
         match element {
-            Element::F32 | Element::I32 => if self.level.avx512 { 16 } else { 8 },
+            Element::F32 | Element::I32 => {
+                if self.level.avx512 {
+                    16
+                } else {
+                    8
+                }
+            }
             // Left to the back end of 128-bit vectors.
             Element::I64 | Element::U8 => 16 / element.bytes(),
         }
@@ -58,10 +64,6 @@ impl Backend for X86 {
         let mut code = select(kernel, self.level, self.convention).map_err(fail)?;
         let output = allocate(&mut code, self.level, self.convention).map_err(fail)?;
         let encoded = encode(&code, &output, self.convention).map_err(fail)?;
-        Ok(MachineCode {
-            bytes: encoded.bytes,
-            alignment: encode::ALIGNMENT,
-            assembly: encoded.assembly,
-        })
+        Ok(MachineCode { bytes: encoded.bytes, alignment: encode::ALIGNMENT, assembly: encoded.assembly })
     }
 }

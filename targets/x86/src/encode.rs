@@ -126,7 +126,8 @@ impl Emitter<'_> {
     /// Saves registers and makes room for spills; returns the vector registers saved with their places in the frame.
     fn prologue(&mut self, output: &Output) -> Result<Vec<(usize, i32)>> {
         let edits = output.edits.iter().flat_map(|(_, Edit::Move { from, to })| [*from, *to]);
-        let used: Vec<PReg> = output.allocs.iter().copied().chain(edits).filter_map(Allocation::as_reg).collect();
+        let used: Vec<PReg> =
+            output.allocs.iter().copied().chain(edits).filter_map(Allocation::as_reg).collect();
         let uses = |class: RegClass, number: usize| {
             used.iter().any(|preg| preg.class() == class && preg.hw_enc() == number)
         };
@@ -153,7 +154,11 @@ impl Emitter<'_> {
         }
         for &(number, offset) in &saved_vectors {
             let memory = MemoryOperand::with_base_displ(Register::RSP, offset.into());
-            self.push(Instruction::with2(Opcode::VEX_Vmovups_xmmm128_xmm, memory, Register::XMM0 + number as u32))?;
+            self.push(Instruction::with2(
+                Opcode::VEX_Vmovups_xmmm128_xmm,
+                memory,
+                Register::XMM0 + number as u32,
+            ))?;
         }
         for inst in &self.code.instructions {
             if let Some(valid) = inst.valid {
@@ -416,7 +421,13 @@ impl Emitter<'_> {
             for lane in 0..constant.lanes {
                 let word = match constant.bits {
                     Bits::All(bits) => bits,
-                    Bits::FirstLanes(valid) => if lane < valid { u32::MAX } else { 0 },
+                    Bits::FirstLanes(valid) => {
+                        if lane < valid {
+                            u32::MAX
+                        } else {
+                            0
+                        }
+                    }
                 };
                 data.extend_from_slice(&word.to_le_bytes());
             }

@@ -93,7 +93,10 @@ impl Op {
             Width::Y => (codes[1], codes[3]),
             Width::Z => (INVALID, codes[4]),
         };
-        [(vex, short), (true, long)].into_iter().find(|&(ok, code)| ok && code != INVALID).map(|(_, code)| code)
+        [(vex, short), (true, long)]
+            .into_iter()
+            .find(|&(ok, code)| ok && code != INVALID)
+            .map(|(_, code)| code)
     }
 
     /// Whether operands are stored, the register last.

@@ -28,11 +28,7 @@ const ORDERED: u8 = 0x07;
 
 impl Selector<'_> {
     /// Where the value of an expression is.
-    pub(super) fn expression(
-        &mut self,
-        value: ValueId,
-        expression: &Expression,
-    ) -> Result<Location, String> {
+    pub(super) fn expression(&mut self, value: ValueId, expression: &Expression) -> Result<Location, String> {
         let ty = self.kernel.ty(value);
         let wide = width(ty)?;
         let register = match expression {
