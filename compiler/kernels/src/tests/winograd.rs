@@ -1,10 +1,12 @@
 //! Winograd convolution against the reference, and its error.
 
 use avocet_ir::op::{Binary, Conv, EpilogueStep, Layout, Op, Padding, Unary};
-use avocet_ir::schedule::{Schedule, Tile, Winograd};
-use avocet_ir::Tensor;
+use avocet_ir::schedule::{Schedule, Schedules, Tile, Winograd};
+use avocet_ir::{Graph, Tensor};
+use proptest::prelude::*;
 
-use super::{Given, Numbers, check};
+use super::{Given, Numbers, check, compute};
+use crate::lower;
 
 fn convolution(padding: Padding) -> Op {
     Op::Conv(Conv { strides: [1, 1], dilations: [1, 1], padding, groups: 1, layout: Layout::Nhwc })
@@ -97,5 +99,80 @@ fn epilogues() {
                 run(image, 19, Padding::symmetric(1, 1), schedule, epilogue);
             }
         }
+    }
+}
+
+#[test]
+fn wrong_schedules_are_refused() {
+    let tile = Tile::new(4, 1, 4);
+    let mut graph = Graph::new("test");
+    let mut numbers = Numbers::new(1);
+    let x = graph.add("x", Op::Input(numbers.tensor(&[1, 4, 4, 2]).ty()), &[]).expect("an input");
+    let w = graph.constant("w", numbers.tensor(&[2, 2, 3, 3]));
+    let node = graph.add("node", convolution(Padding::default()), &[x, w]).expect("a convolution");
+    graph.add_output("y", node);
+    for (output, rows, panels, works) in [(3, 1, 1, false), (0, 1, 1, false), (2, 0, 0, true), (4, 1, 1, true)] {
+        let mut schedules = Schedules::default();
+        schedules.0.insert(node.node, Schedule::Winograd(Winograd { tile, output, rows, panels }));
+        assert_eq!(lower(&graph, &schedules).is_ok(), works, "{output} {rows} {panels}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_shape(
+        image in (1..3usize, 1..14usize, 1..14usize, 1..20usize),
+        outputs in 1..24usize,
+        padding in (0..4usize, 0..4usize, 0..4usize, 0..4usize),
+        tile in (1..7usize, 1..4usize, 0..5u32),
+        schedule in (1..3usize, 1..5usize, 1..4usize),
+        epilogue in 0..4usize,
+    ) {
+        let (top, left, bottom, right) = padding;
+        let (batch, height, width, channels) = image;
+        prop_assume!(height + top + bottom >= 3 && width + left + right >= 3);
+        let (output, rows, panels) = schedule;
+        let tile = Tile::new(tile.0, tile.1, 1 << tile.2);
+        let schedule = Winograd { tile, output: 2 * output, rows, panels };
+        let epilogues = [Epilogue::None, Epilogue::BiasRelu, Epilogue::Residual, Epilogue::Broadcast];
+        let padding = Padding { top, left, bottom, right };
+        run([batch, height, width, channels], outputs, padding, schedule, epilogues[epilogue]);
+    }
+}
+
+/// A normal distribution, nearly: a sum of twelve even ones.
+fn normal(numbers: &mut Numbers, dims: &[usize], map: impl Fn(f32) -> f32) -> Tensor {
+    let count = dims.iter().product();
+    let data = (0..count).map(|_| map((0..12).map(|_| numbers.next()).sum::<f32>() / 2.0)).collect();
+    Tensor::f32(dims, data).expect("a small shape")
+}
+
+/// Largest error relative to the largest result. The weights are spread as those of trained networks are, and the image
+/// is what a ReLU leaves: its mean is not zero, which is worse than a symmetric one.
+fn error(inputs: usize, schedule: Schedule) -> f64 {
+    let mut numbers = Numbers::new(inputs as u64);
+    let scale = (2.0 / (9 * inputs) as f32).sqrt();
+    let x = normal(&mut numbers, &[1, 9, 9, inputs], |v| v.max(0.0));
+    let w = normal(&mut numbers, &[16, inputs, 3, 3], |v| v * scale);
+    let given = [Given::Input(x), Given::Constant(w)];
+    let [got, expected] = compute("error", convolution(Padding::symmetric(1, 1)), &given, vec![], schedule);
+    let (Some(got), Some(expected)) = (got.as_f32(), expected.as_f32()) else { panic!("not f32") };
+    let scale = expected.iter().fold(0.0, |m: f64, v| m.max(f64::from(v.abs())));
+    got.iter().zip(expected).fold(0.0, |m: f64, (g, e)| m.max((f64::from(*g) - f64::from(*e)).abs())) / scale
+}
+
+/// The bounds that the module promises.
+#[test]
+fn errors() {
+    let tile = Tile::new(6, 2, 8);
+    for inputs in [16, 64, 256, 512] {
+        let direct = error(inputs, Schedule::Direct(tile));
+        let [two, four] = [2, 4].map(|output| {
+            error(inputs, Schedule::Winograd(Winograd { tile, output, rows: 9, panels: 1 }))
+        });
+        println!("{inputs} channels: direct {direct:.1e}, tiles of 2 {two:.1e}, tiles of 4 {four:.1e}");
+        assert!(direct < 2e-6 && two < 2e-6 && four < 1e-5, "{inputs} {direct:.1e} {two:.1e} {four:.1e}");
     }
 }
