@@ -145,7 +145,7 @@ proptest! {
 /// A normal distribution, nearly: a sum of twelve even ones.
 fn normal(numbers: &mut Numbers, dims: &[usize], map: impl Fn(f32) -> f32) -> Tensor {
     let count = dims.iter().product();
-    let data = (0..count).map(|_| map((0..12).map(|_| numbers.next()).sum::<f32>() / 2.0)).collect();
+    let data: Vec<f32> = (0..count).map(|_| map((0..12).map(|_| numbers.next()).sum::<f32>() / 2.0)).collect();
     Tensor::f32(dims, data).expect("a small shape")
 }
 
