@@ -3,7 +3,7 @@
 use avocet_ir::backend::Backend;
 use avocet_ir::kernel::Element;
 use avocet_kernels::lower;
-use avocet_passes::schedule::{Machine, schedule};
+use avocet_passes::schedule::{Machine, ScheduleOptions, schedule};
 use avocet_passes::{Context, memory, run_all};
 use avocet_reference::Reference;
 use avocet_target_cranelift::emit::compile_kernels;
@@ -25,11 +25,14 @@ pub struct Options {
     pub weights: Weights,
     /// Verify the graph after every pass and check the memory plan twice: on in debug builds.
     pub verify: bool,
+    /// Only methods whose rounding errors are those of plain sums. Without it convolutions may go by Winograd's method,
+    /// which rounds a little more.
+    pub exact: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { name: None, weights: Weights::Embedded, verify: cfg!(debug_assertions) }
+        Options { name: None, weights: Weights::Embedded, verify: cfg!(debug_assertions), exact: false }
     }
 }
 
@@ -80,7 +83,7 @@ impl Model {
             loads: target.issue.loads as usize,
             l2: target.caches.l2 as usize,
         };
-        let schedules = schedule(&graph, &machine)?;
+        let schedules = schedule(&graph, &machine, ScheduleOptions { exact: options.exact })?;
         progress(Stage::Lowering);
         let mut program = lower(&graph, &schedules)?;
         progress(Stage::Planning);

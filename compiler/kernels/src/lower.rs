@@ -18,7 +18,7 @@ use avocet_ir::{Graph, GraphError, NodeId, TensorType, Value};
 
 use crate::emitter::{Emitter, Operand};
 use crate::problem::Problem;
-use crate::{depthwise, direct, elementwise, gemm, movement, pool, reduce, resize};
+use crate::{depthwise, direct, elementwise, gemm, movement, pool, reduce, resize, winograd};
 
 /// Why a graph can't be lowered.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -56,6 +56,7 @@ fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), LowerError> 
         (Op::Conv(_), Schedule::Direct(tile) | Schedule::Grouped(tile)) => {
             direct::generate(problem, tile, emitter)
         }
+        (Op::Conv(_), Schedule::Winograd(schedule)) => winograd::generate(problem, schedule, emitter),
         (Op::Conv(_), Schedule::Depthwise(tile)) => depthwise::generate(problem, tile, emitter),
         (Op::MatMul { .. }, Schedule::Gemm(tile)) => gemm::matmul(problem, tile, emitter),
         (Op::Unary(_) | Op::Binary(_), Schedule::Vector { lanes }) => {

@@ -33,6 +33,7 @@ mod results;
 mod rewrite;
 mod tile;
 mod transposes;
+mod winograd;
 
 #[cfg(test)]
 mod testing;

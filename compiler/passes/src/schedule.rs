@@ -7,6 +7,7 @@ use avocet_ir::schedule::{Outer, Schedule, Schedules, Tile};
 use avocet_ir::{Graph, GraphError, NodeId, TensorType};
 
 use crate::tile::{self, Product};
+use crate::winograd;
 
 /// What a schedule must know of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,28 +24,39 @@ pub struct Machine {
     pub l2: usize,
 }
 
+/// What is asked of schedules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScheduleOptions {
+    /// Only methods whose rounding errors are those of plain sums: no Winograd convolution.
+    pub exact: bool,
+}
+
 /// Output columns that a depthwise kernel computes together, at most.
 const DEPTHWISE_COLUMNS: usize = 8;
 
 /// Chooses a schedule for each node that is computed.
-pub fn schedule(graph: &Graph, machine: &Machine) -> Result<Schedules, GraphError> {
+pub fn schedule(graph: &Graph, machine: &Machine, options: ScheduleOptions) -> Result<Schedules, GraphError> {
     let mut schedules = Schedules::default();
     for id in graph.topological()? {
-        if let Some(schedule) = choose(graph, id, machine) {
+        if let Some(schedule) = choose(graph, id, machine, options) {
             schedules.0.insert(id, schedule);
         }
     }
     Ok(schedules)
 }
 
-fn choose(graph: &Graph, id: NodeId, machine: &Machine) -> Option<Schedule> {
+fn choose(graph: &Graph, id: NodeId, machine: &Machine, options: ScheduleOptions) -> Option<Schedule> {
     let node = graph.node(id);
     let output = &node.outputs[0].shape;
     let vector = Schedule::Vector { lanes: machine.lanes };
     Some(match &node.op {
         Op::Input(_) | Op::Constant(_) => return None,
         Op::Reshape { .. } | Op::Identity if node.epilogue.is_empty() => Schedule::Alias,
-        Op::Conv(conv) => convolution(graph, id, conv, machine),
+        Op::Conv(conv) => {
+            let direct = convolution(graph, id, conv, machine);
+            let winograd = if options.exact { None } else { winograd::choose(graph, id, direct, machine) };
+            winograd.unwrap_or(direct)
+        }
         Op::MatMul { transpose_a, .. } => {
             let columns = output.dims().last().copied().unwrap_or(1);
             let right = &graph.ty(graph.inputs(id)[1]).shape;

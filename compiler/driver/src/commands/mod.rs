@@ -23,7 +23,7 @@ pub(crate) mod run;
 
 use std::path::PathBuf;
 
-use avocet::{Error, LoadOptions, Model, Target, TargetError};
+use avocet::{Error, LoadOptions, Model, Options, Target, TargetError};
 use clap::Args;
 
 /// Why a command did not do what was asked; every one of these is exit code 2.
@@ -91,6 +91,20 @@ impl TargetArguments {
         let path = PathBuf::from(&self.target);
         let text = std::fs::read_to_string(&path).map_err(|source| CommandError::Read { path, source })?;
         Ok(Target::from_toml(&text, &self.target)?)
+    }
+}
+
+/// How the code is arranged.
+#[derive(Args, Debug)]
+pub(crate) struct CodeArguments {
+    /// Only methods whose rounding errors are those of plain sums: no Winograd convolution.
+    #[arg(long)]
+    exact: bool,
+}
+
+impl CodeArguments {
+    pub(crate) fn options(&self) -> Options {
+        Options { exact: self.exact, ..Options::default() }
     }
 }
 

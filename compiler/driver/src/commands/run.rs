@@ -4,11 +4,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use avocet::inspect::{grouped, report};
-use avocet::{Compiled, Options, Tensor};
+use avocet::{Compiled, Tensor};
 use clap::Args;
 
 use super::progress::Progress;
-use super::{CommandError, ModelArguments, TargetArguments};
+use super::{CodeArguments, CommandError, ModelArguments, TargetArguments};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -16,6 +16,8 @@ pub(crate) struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     target: TargetArguments,
+    #[command(flatten)]
+    code: CodeArguments,
     /// Compare the result with that of the reference interpreter; exit code 1 if they differ.
     #[arg(long)]
     verify: bool,
@@ -33,7 +35,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let start = Instant::now();
     let artifact = {
         let progress = Progress::new();
-        model.compile_with(&target, &Options::default(), &|stage| progress.stage(stage))?
+        model.compile_with(&target, &arguments.code.options(), &|stage| progress.stage(stage))?
     };
     let compiled = artifact.jit()?;
     let compile_time = start.elapsed();

@@ -5,6 +5,7 @@ mod functions;
 mod movement;
 mod products;
 mod reductions;
+mod winograd;
 
 use avocet_ir::op::{EpilogueStep, Op};
 use avocet_ir::schedule::{Schedule, Schedules};
@@ -64,6 +65,18 @@ pub(crate) fn check(
     epilogue: Vec<(EpilogueStep, Option<Tensor>)>,
     schedule: Schedule,
 ) {
+    let [got, expected] = compute(what, op, given, epilogue, schedule);
+    assert_close(what, &got, &expected);
+}
+
+/// What the kernels of one node compute, and what the reference interpreter does.
+pub(crate) fn compute(
+    what: &str,
+    op: Op,
+    given: &[Given],
+    epilogue: Vec<(EpilogueStep, Option<Tensor>)>,
+    schedule: Schedule,
+) -> [Tensor; 2] {
     let mut graph = Graph::new("test");
     let mut inputs = Vec::new();
     let mut values: Vec<Value> = Vec::new();
@@ -91,7 +104,7 @@ pub(crate) fn check(
     let mut schedules = Schedules::default();
     schedules.0.insert(node.node, schedule);
     let program = lower(&graph, &schedules).unwrap_or_else(|e| panic!("{what}: {e}"));
-    let expected = avocet_reference::run(&graph, &inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
-    let got = run_program(&program, &inputs).unwrap_or_else(|e| panic!("{what}: {e}\n{program}"));
-    assert_close(what, &got[0], &expected[0]);
+    let mut expected = avocet_reference::run(&graph, &inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let mut got = run_program(&program, &inputs).unwrap_or_else(|e| panic!("{what}: {e}\n{program}"));
+    [got.swap_remove(0), expected.swap_remove(0)]
 }

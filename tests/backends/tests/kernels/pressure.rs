@@ -57,7 +57,7 @@ fn scalars_and_vectors_spilled_together() {
     check_all(Element::F32, |lanes| {
         let elements = 24 * lanes + 24;
         let (mut b, [x, y]) = builder(Element::F32, elements);
-        let scalars: Vec<ValueId> = (0..24).map(|i| b.load(1, x, i)).collect();
+        let scalars: Vec<ValueId> = (0..24usize).map(|i| b.load(1, x, i)).collect();
         let vectors: Vec<ValueId> = (0..24).map(|i| b.load(lanes, x, i * lanes)).collect();
         for i in (0..24).rev() {
             let all = b.splat(lanes, scalars[i]);
