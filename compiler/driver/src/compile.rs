@@ -69,7 +69,7 @@ impl Model {
             Some(name) => return Err(Error::Name(name.clone())),
             None => identifier(self.name()),
         };
-        let backend = Cranelift::new(target)?;
+        let backend = backend(target)?;
         let mut graph = self.graph().clone();
         let context = Context { verify: options.verify, ..Context::new(&Reference) };
         run_all(&mut graph, &context, &mut |pass, _, _| progress(Stage::Pass(pass.into())))?;
@@ -100,6 +100,11 @@ impl Model {
             code,
         })
     }
+}
+
+/// The back end for a target: whatever is compiled or measured goes through it.
+pub(crate) fn backend(target: &Target) -> Result<Cranelift, Error> {
+    Ok(Cranelift::new(target)?)
 }
 
 fn is_identifier(name: &str) -> bool {

@@ -33,6 +33,7 @@
 //! ```
 
 mod artifact;
+pub mod bench;
 mod compile;
 mod error;
 mod header;
@@ -40,8 +41,10 @@ pub mod inspect;
 mod jit;
 mod library;
 mod manifest;
+pub mod measure;
 mod model;
 mod output;
+pub mod profile;
 
 pub use artifact::Artifact;
 pub use compile::{Options, Stage, Weights};
