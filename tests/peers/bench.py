@@ -137,7 +137,7 @@ def main() -> int:
         result = {"name": network.name, **measure.measure(network, names, dict(missing), options)}
         if options.cold:
             there = list(result["engines"])
-            result["cold"] = cold.measure(network, network.path, there, options.processes, options.shape)
+            result["cold"] = cold.measure(network, there, options.processes, options.shape)
         data["networks"].append(result)
         report.show(result)
         wrong |= not result["engines"].get("avocet", {"agrees": True})["agrees"]

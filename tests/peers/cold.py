@@ -14,9 +14,9 @@ from networks import Network
 HOST = environment.WORK / "cold_host"
 
 
-def peak_kib() -> int:
-    """Peak of this process's resident memory."""
-    status = pathlib.Path("/proc/self/status").read_text()
+def peak_kib(process: int | str = "self") -> int:
+    """Peak of a process's resident memory."""
+    status = pathlib.Path(f"/proc/{process}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0])
 
 
@@ -32,12 +32,21 @@ def probe(name: str, network: Network) -> dict:
     return {"import_s": imported - start, "first_s": end - imported, "before_kib": before, "peak_kib": peak_kib()}
 
 
-def probe_peer(name: str, path: pathlib.Path, shapes: list[str]) -> dict:
+def probe_tract(network: Network) -> dict:
+    """One fresh process of tract, which tells itself what loading and the first run took."""
+    engine = engines.Tract(network, 1)
+    try:
+        return {"first_s": engine.cold_seconds, "peak_kib": peak_kib(engine.process.pid)}
+    finally:
+        engine.close()
+
+
+def probe_peer(name: str, network: Network, shapes: list[str]) -> dict:
     """One fresh process of a peer."""
     if name == "tract":
-        raise engines.Unavailable("asked through its own process")
+        return probe_tract(network)
     script = environment.HERE / "bench.py"
-    words = [sys.executable, "-B", script, "--probe", name, path, *(f"--shape={shape}" for shape in shapes)]
+    words = [sys.executable, "-B", script, "--probe", name, network.path, *(f"--shape={shape}" for shape in shapes)]
     return json.loads(environment.run(words, name).splitlines()[-1])
 
 
@@ -73,7 +82,7 @@ def middle(samples: list[dict]) -> dict:
     return {**found, "least_first_s": min(sample["first_s"] for sample in samples), "processes": len(samples)}
 
 
-def measure(network: Network, path: pathlib.Path, names: list[str], repeat: int, shapes: list[str]) -> dict:
+def measure(network: Network, names: list[str], repeat: int, shapes: list[str]) -> dict:
     """First result, library and memory of each engine, each from several fresh processes that take turns."""
     folder = environment.WORK / "avocet" / network.name
     samples, failed = {}, {}
@@ -83,7 +92,7 @@ def measure(network: Network, path: pathlib.Path, names: list[str], repeat: int,
     for _ in range(repeat):
         for name in [name for name in names if name not in failed]:
             try:
-                one = probe_avocet(folder, manifest, network) if name == "avocet" else probe_peer(name, path, shapes)
+                one = probe_avocet(folder, manifest, network) if name == "avocet" else probe_peer(name, network, shapes)
                 samples.setdefault(name, []).append(one)
             except (engines.Unavailable, RuntimeError, subprocess.SubprocessError) as error:
                 failed[name] = str(error)
