@@ -70,7 +70,10 @@ fn profile_times_every_call() {
         check_timing(&layer["time"]);
         assert!(!layer["node"].as_str().expect("a name").is_empty(), "{layer}");
         let needed = layer["multiply_adds"].as_u64().expect("a count");
-        assert!(2 * needed <= layer["operations"].as_u64().expect("a count"), "{layer}");
+        let operations = ["needed_operations", "operations"].map(|key| layer[key].as_u64().expect("a count"));
+        assert!(operations[0] <= operations[1], "{layer}");
+        // Depthwise kernels leave out products with padding, at most a third in 7x7 pictures; nothing else is missing.
+        assert!(3 * operations[0] >= 4 * needed, "{layer}");
         assert!(number(&layer["bound_ms"]) > 0.0, "{layer}");
         share += number(&layer["share_of_time"]);
         multiply_adds += needed;

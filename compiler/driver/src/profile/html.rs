@@ -48,6 +48,7 @@ mod tests {
             share_of_time: 1.0,
             multiply_adds: 0,
             operations: 0,
+            needed_operations: 0,
             weight_bytes: 0,
             activation_bytes: 0,
             intensity: 0.0,
@@ -81,9 +82,10 @@ mod tests {
     #[test]
     fn the_page_has_one_place_for_data_and_needs_nothing_else() {
         assert_eq!(PAGE.matches(DATA).count(), 1);
+        // The name of SVG's vocabulary is no address, and `url(#…)` is a place in the page itself.
+        let page = PAGE.replace("http://www.w3.org/2000/svg", "").replace("url(#", "");
         for outside in ["http://", "https://", "@import", "src=", "url("] {
-            let found = PAGE.replace("http://www.w3.org/2000/svg", "");
-            assert!(!found.contains(outside), "the page refers to something outside: {outside}");
+            assert!(!page.contains(outside), "the page refers to something outside: {outside}");
         }
     }
 }

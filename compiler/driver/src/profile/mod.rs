@@ -31,15 +31,17 @@ pub struct Layer {
     pub time: Timing,
     /// Its part of the sum of all median times.
     pub share_of_time: f64,
-    /// Multiply-adds that the node needs.
+    /// Multiply-adds of the node as the literature counts them: products with padding too.
     pub multiply_adds: u64,
     /// Floating-point operations that the kernel does, idle lanes of tails included.
     pub operations: u64,
+    /// Those of them that can't be left out: of the multiply-adds, or all where the node has none.
+    pub needed_operations: u64,
     /// Bytes of constants that it reads.
     pub weight_bytes: u64,
     /// Bytes of everything else that it reads or writes.
     pub activation_bytes: u64,
-    /// Operations that are needed for each byte moved.
+    /// Needed operations for each byte moved.
     pub intensity: f64,
     /// Billions of needed operations in a second, in the median time.
     pub gflops: f64,
@@ -133,6 +135,7 @@ fn layer(number: usize, part: parts::Part, time: Timing, sum: f64, limits: &Limi
         share_of_time: if sum > 0.0 { time.median_seconds() / sum } else { 0.0 },
         multiply_adds: part.multiply_adds,
         operations: part.work.operations,
+        needed_operations: part.operations(),
         weight_bytes: part.weight_bytes,
         activation_bytes: part.activation_bytes,
         intensity: if bytes > 0.0 { operations / bytes } else { 0.0 },

@@ -19,7 +19,7 @@ pub(crate) struct Part {
     pub(crate) operator: String,
     /// Name of the kernel.
     pub(crate) kernel: String,
-    /// Multiply-adds that the node needs, without lanes that a tail leaves unused.
+    /// Multiply-adds of the node as the literature counts them: products with padding too, idle lanes not.
     pub(crate) multiply_adds: u64,
     /// What the kernel does.
     pub(crate) work: Work,
@@ -35,10 +35,14 @@ impl Part {
         self.weight_bytes + self.activation_bytes
     }
 
-    /// Floating-point operations that can't be done without: those of the multiply-adds that the node needs, or where it
-    /// needs none, as activations and pooling, what its kernel does.
+    /// Floating-point operations that this way of computing can't do without: those of the multiply-adds that the node
+    /// needs, without activations and idle lanes; or all that the kernel does where it does fewer, as it leaves out
+    /// products with padding, and where the node needs no multiply-adds, as in activations and pooling.
     pub(crate) fn operations(&self) -> u64 {
-        if self.multiply_adds > 0 { 2 * self.multiply_adds } else { self.work.operations }
+        match self.multiply_adds.saturating_mul(2) {
+            0 => self.work.operations,
+            needed => needed.min(self.work.operations),
+        }
     }
 
     /// Least time in seconds by the machine's limits. Weights are read once in a run, so they come from where the whole
@@ -140,7 +144,18 @@ fn join(names: &mut String, name: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::join;
+    use super::*;
+
+    #[test]
+    fn operations_are_those_that_can_not_be_left_out() {
+        let part = |multiply_adds, operations| {
+            let work = Work { operations, multiply_adds: operations / 2 };
+            Part { multiply_adds, work, ..Part::default() }.operations()
+        };
+        assert_eq!(part(10, 24), 20, "idle lanes and activations are no need of the node");
+        assert_eq!(part(10, 16), 16, "products with padding that the kernel leaves out");
+        assert_eq!(part(0, 7), 7, "nodes without multiply-adds");
+    }
 
     #[test]
     fn names_are_joined_once_each_in_a_row() {
