@@ -25,7 +25,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         if fact.datum_type != f32::datum_type() {
             return Err("only f32 inputs are fed to tract".into());
         }
-        let (own, others) = rest.split_at_checked(shape.iter().product()).ok_or("too few elements in INPUTS")?;
+        let (own, others) =
+            rest.split_at_checked(shape.iter().product()).ok_or("too few elements in INPUTS")?;
         tensors.push(Tensor::from_shape(shape, own)?.into());
         rest = others;
     }
@@ -45,7 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let mut file = std::fs::File::create(path)?;
                 for output in &outputs {
                     let output = output.cast_to::<f32>()?;
-                    let bytes: Vec<u8> = output.view().as_slice::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect();
+                    let bytes: Vec<u8> =
+                        output.view().as_slice::<f32>()?.iter().flat_map(|v| v.to_le_bytes()).collect();
                     file.write_all(&bytes)?;
                 }
                 println!("written");
