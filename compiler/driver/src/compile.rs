@@ -3,6 +3,7 @@
 use avocet_ir::backend::Backend;
 use avocet_ir::kernel::Element;
 use avocet_kernels::lower;
+use avocet_passes::partition::{Partition, partition};
 use avocet_passes::schedule::{Machine, schedule};
 use avocet_passes::{Context, memory, run_all};
 use avocet_reference::Reference;
@@ -25,11 +26,22 @@ pub struct Options {
     pub weights: Weights,
     /// Verify the graph after every pass and check the memory plan twice: on in debug builds.
     pub verify: bool,
+    /// Most parts that the work of an operator is divided into, for hosts that run it on several threads; 1 for none. The
+    /// results are the same for any number of threads.
+    pub parts: usize,
+    /// Whether operators between which much would be stored are computed together, strip by strip.
+    pub fuse: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { name: None, weights: Weights::Embedded, verify: cfg!(debug_assertions) }
+        Options {
+            name: None,
+            weights: Weights::Embedded,
+            verify: cfg!(debug_assertions),
+            parts: 8,
+            fuse: true,
+        }
     }
 }
 
@@ -79,7 +91,14 @@ impl Model {
             multiply_add: target.issue.multiply_add as usize,
             loads: target.issue.loads as usize,
         };
-        let schedules = schedule(&graph, &machine)?;
+        let mut schedules = schedule(&graph, &machine)?;
+        let cache = target.caches.l2 as usize;
+        partition(
+            &graph,
+            &mut schedules,
+            &machine,
+            &Partition { parts: options.parts, fuse: options.fuse, cache },
+        );
         progress(Stage::Lowering);
         let mut program = lower(&graph, &schedules)?;
         progress(Stage::Planning);

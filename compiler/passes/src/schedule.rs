@@ -33,7 +33,7 @@ pub fn schedule(graph: &Graph, machine: &Machine) -> Result<Schedules, GraphErro
     let mut schedules = Schedules::default();
     for id in graph.topological()? {
         if let Some(schedule) = choose(graph, id, machine) {
-            schedules.0.insert(id, schedule);
+            schedules.nodes.insert(id, schedule);
         }
     }
     Ok(schedules)

@@ -27,7 +27,7 @@ const CLASSES: usize = 1000;
 fn classify(input: &[f32; CHANNELS * SIZE * SIZE], arena_bytes: usize) -> Result<Vec<f32>, String> {
     let mut arena = Arena::new(arena_bytes);
     let mut scores = vec![0.0f32; CLASSES];
-    let context = Context { arena: arena.as_mut_ptr(), weights: std::ptr::null() };
+    let context = Context::new(arena.as_mut_ptr(), std::ptr::null());
     let (inputs, outputs) = ([input.as_ptr().cast()], [scores.as_mut_ptr().cast()]);
     // SAFETY: one input and one output of the sizes that the header states, and an arena of the model's size that nobody
     // else uses.

@@ -4,6 +4,7 @@
 //! back end made it, and the entry function into an object file or into executable memory.
 
 mod address;
+mod calls;
 pub mod emit;
 mod entry;
 mod expression;

@@ -5,7 +5,7 @@ use avocet_ir::backend::Backend;
 use avocet_ir::kernel::{
     Access, BinaryOp, BufferId, Element, Horizontal, KernelBuilder, Predicate, UnaryOp, ValueId,
 };
-use avocet_ir::program::{Call, MemoryPlan, Port, Program, Storage};
+use avocet_ir::program::{Call, MemoryPlan, Port, Program, Step, Storage};
 use avocet_ir::tensor::{Tensor, TensorData};
 use avocet_reference::kernel::run_program;
 use avocet_runtime::Context;
@@ -33,12 +33,12 @@ fn program(
         inputs: vec![port("x", inputs)],
         outputs: vec![port("y", outputs)],
         kernels: vec![b.finish()],
-        calls: vec![Call {
+        steps: vec![Step::sequential(vec![Call {
             kernel: 0,
             arguments: vec![Storage::Input(0).into(), Storage::Output(0).into()],
             in_place: vec![],
             node: "test".into(),
-        }],
+        }])],
         temporaries: vec![],
         constants: vec![],
         plan: Some(MemoryPlan { offsets: vec![], bytes: 0, lower_bound: 0 }),
@@ -60,7 +60,7 @@ fn run(program: &Program, target: &Target, input: &[f32]) -> Vec<f32> {
     let code = compile_kernels(program, &backend, &|_| {}).expect("compiles");
     let jit = Code::new(program, &code, target).expect("the host");
     let mut output = vec![0.0f32; program.outputs[0].ty.shape.elements()];
-    let context = Context { arena: std::ptr::null_mut(), weights: std::ptr::null() };
+    let context = Context::new(std::ptr::null_mut(), std::ptr::null());
     // SAFETY: one input and one output of the sizes that the program says, neither arena nor weights are used.
     let status = unsafe { jit.invoke(&[input.as_ptr().cast()], &[output.as_mut_ptr().cast()], &context) };
     assert_eq!(status, 0);
@@ -262,7 +262,7 @@ fn wrong_pointers_are_refused() {
     let code = compile_kernels(&program, &backend, &|_| {}).expect("compiles");
     let jit = Code::new(&program, &code, &target).expect("the host");
     let (input, mut output) = ([0u32; 5], [0u32; 4]);
-    let context = Context { arena: std::ptr::null_mut(), weights: std::ptr::null() };
+    let context = Context::new(std::ptr::null_mut(), std::ptr::null());
     let mut invoke = |input: *const u8| {
         // SAFETY: null and misaligned pointers are what the function checks for before it uses any.
         unsafe { jit.invoke(&[input.cast()], &[output.as_mut_ptr().cast()], &context) }

@@ -7,7 +7,7 @@ use avocet::{Options, Weights};
 use clap::{Args, ValueEnum};
 
 use super::progress::Progress;
-use super::{CommandError, ModelArguments, TargetArguments};
+use super::{CodeArguments, CommandError, ModelArguments, TargetArguments};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -15,6 +15,8 @@ pub(crate) struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     target: TargetArguments,
+    #[command(flatten)]
+    code: CodeArguments,
     /// Folder for what is written; made if need be.
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,
@@ -41,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         WeightsArgument::Embedded => Weights::Embedded,
         WeightsArgument::External => Weights::External,
     };
-    let options = Options { name: arguments.name.clone(), weights, ..Options::default() };
+    let options = Options { name: arguments.name.clone(), weights, ..arguments.code.options() };
     let artifact = {
         let progress = Progress::new();
         model.compile_with(&target, &options, &|stage| progress.stage(stage))?

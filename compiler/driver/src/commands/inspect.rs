@@ -3,12 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use avocet::Options;
 use avocet::inspect::{report, table};
 use clap::{Args, ValueEnum};
 
 use super::progress::Progress;
-use super::{CommandError, ModelArguments, TargetArguments};
+use super::{CodeArguments, CommandError, ModelArguments, TargetArguments};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -16,6 +15,8 @@ pub(crate) struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     target: TargetArguments,
+    #[command(flatten)]
+    code: CodeArguments,
     /// Print JSON instead of a table.
     #[arg(long, conflicts_with = "emit")]
     json: bool,
@@ -48,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
             let target = arguments.target.target()?;
             let progress = Progress::new();
             let artifact =
-                model.compile_with(&target, &Options::default(), &|stage| progress.stage(stage))?;
+                model.compile_with(&target, &arguments.code.options(), &|stage| progress.stage(stage))?;
             match emit {
                 Emit::Graph => artifact.graph().to_string(),
                 Emit::Schedule => artifact.schedule_text(),

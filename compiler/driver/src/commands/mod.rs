@@ -7,7 +7,7 @@ pub(crate) mod run;
 
 use std::path::PathBuf;
 
-use avocet::{Error, LoadOptions, Model, Target, TargetError};
+use avocet::{Error, LoadOptions, Model, Options, Target, TargetError};
 use clap::Args;
 
 /// Why a command did not do what was asked; every one of these is exit code 2.
@@ -75,6 +75,23 @@ impl TargetArguments {
         let path = PathBuf::from(&self.target);
         let text = std::fs::read_to_string(&path).map_err(|source| CommandError::Read { path, source })?;
         Ok(Target::from_toml(&text, &self.target)?)
+    }
+}
+
+/// How the code is arranged.
+#[derive(Args, Debug)]
+pub(crate) struct CodeArguments {
+    /// Most parts that an operator's work is divided into, for several threads; 1 for none.
+    #[arg(long, default_value_t = Options::default().parts as u32, value_parser = clap::value_parser!(u32).range(1..=64))]
+    parts: u32,
+    /// Compute operators one by one, even where much is stored between them.
+    #[arg(long)]
+    no_fuse: bool,
+}
+
+impl CodeArguments {
+    pub(crate) fn options(&self) -> Options {
+        Options { parts: self.parts as usize, fuse: !self.no_fuse, ..Options::default() }
     }
 }
 

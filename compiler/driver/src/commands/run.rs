@@ -4,11 +4,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use avocet::inspect::{grouped, report};
-use avocet::{Compiled, Options, Tensor};
+use avocet::{Compiled, Tensor};
 use clap::Args;
 
 use super::progress::Progress;
-use super::{CommandError, ModelArguments, TargetArguments};
+use super::{CodeArguments, CommandError, ModelArguments, TargetArguments};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -16,12 +16,17 @@ pub(crate) struct Arguments {
     model: ModelArguments,
     #[command(flatten)]
     target: TargetArguments,
+    #[command(flatten)]
+    code: CodeArguments,
     /// Compare the result with that of the reference interpreter; exit code 1 if they differ.
     #[arg(long)]
     verify: bool,
     /// Runs to measure; by default as many as fit in a second, at least 5.
     #[arg(long)]
     runs: Option<usize>,
+    /// Threads that share the work of a run.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
 }
 
 /// Largest difference that `--verify` accepts, relative to the largest number of the output.
@@ -33,13 +38,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let start = Instant::now();
     let artifact = {
         let progress = Progress::new();
-        model.compile_with(&target, &Options::default(), &|stage| progress.stage(stage))?
+        model.compile_with(&target, &arguments.code.options(), &|stage| progress.stage(stage))?
     };
     let compiled = artifact.jit()?;
     let compile_time = start.elapsed();
     let inputs: Vec<Tensor> = model.inputs().iter().enumerate().map(|(i, port)| input(&port.ty, i)).collect();
 
-    let times = measure(&compiled, &inputs, arguments.runs).map_err(avocet::Error::from)?;
+    let times = measure(&compiled, &inputs, arguments).map_err(avocet::Error::from)?;
     let costs = report(&model);
     let median = times[times.len() / 2].as_secs_f64();
     let plan = artifact.plan();
@@ -52,10 +57,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         grouped(artifact.code_bytes() as u64)
     );
     println!(
-        "latency       {:.3} ms median, {:.3} ms minimum of {} runs, 1 thread",
+        "latency       {:.3} ms median, {:.3} ms minimum of {} runs, {}",
         median * 1e3,
         times[0].as_secs_f64() * 1e3,
-        times.len()
+        times.len(),
+        if arguments.threads == 1 { "1 thread".into() } else { format!("{} threads", arguments.threads) }
     );
     println!("speed         {:.1} GFLOP/s", 2.0 * costs.multiply_adds as f64 / median / 1e9);
     println!(
@@ -67,7 +73,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     if !arguments.verify {
         return Ok(ExitCode::SUCCESS);
     }
-    let got = compiled.run(&inputs).map_err(avocet::Error::from)?;
+    let mut session =
+        compiled.session_with_threads(usize::from(arguments.threads)).map_err(avocet::Error::from)?;
+    session.run(&inputs).map_err(avocet::Error::from)?;
+    let got = session.into_outputs();
     let expected = model.reference(&inputs)?;
     let mut agree = true;
     for ((port, got), expected) in model.outputs().iter().zip(&got).zip(&expected) {
@@ -83,16 +92,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
 fn measure(
     compiled: &Compiled,
     inputs: &[Tensor],
-    runs: Option<usize>,
+    arguments: &Arguments,
 ) -> Result<Vec<Duration>, avocet::RunError> {
     const WARM_UP: usize = 2;
     const AT_LEAST: usize = 5;
-    let mut session = compiled.session()?;
+    let mut session = compiled.session_with_threads(usize::from(arguments.threads))?;
     for _ in 0..WARM_UP {
         session.run(inputs)?;
     }
     let (mut times, start) = (Vec::new(), Instant::now());
-    let enough = |count: usize| match runs {
+    let enough = |count: usize| match arguments.runs {
         Some(runs) => count >= runs.max(1),
         None => count >= AT_LEAST && start.elapsed() >= Duration::from_secs(1),
     };
