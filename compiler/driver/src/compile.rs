@@ -7,13 +7,13 @@ use avocet_passes::partition::{Partition, partition};
 use avocet_passes::schedule::{Machine, schedule};
 use avocet_passes::{Context, memory, run_all};
 use avocet_reference::Reference;
-use avocet_target_cranelift::Cranelift;
 use avocet_target_cranelift::emit::compile_kernels;
 use avocet_target_spec::Target;
 
 pub use avocet_target_cranelift::emit::Weights;
 
 use crate::artifact::Artifact;
+use crate::backends::Backends;
 use crate::error::Error;
 use crate::model::Model;
 
@@ -81,7 +81,7 @@ impl Model {
             Some(name) => return Err(Error::Name(name.clone())),
             None => identifier(self.name()),
         };
-        let backend = Cranelift::new(target)?;
+        let backend = Backends::new(target)?;
         let mut graph = self.graph().clone();
         let context = Context { verify: options.verify, ..Context::new(&Reference) };
         run_all(&mut graph, &context, &mut |pass, _, _| progress(Stage::Pass(pass.into())))?;
@@ -90,15 +90,11 @@ impl Model {
             registers: backend.vector_registers(),
             multiply_add: target.issue.multiply_add as usize,
             loads: target.issue.loads as usize,
+            l2: target.caches.l2 as usize,
         };
         let mut schedules = schedule(&graph, &machine)?;
-        let cache = target.caches.l2 as usize;
-        partition(
-            &graph,
-            &mut schedules,
-            &machine,
-            &Partition { parts: options.parts, fuse: options.fuse, cache },
-        );
+        let choices = Partition { parts: options.parts, fuse: options.fuse };
+        partition(&graph, &mut schedules, &machine, &choices);
         progress(Stage::Lowering);
         let mut program = lower(&graph, &schedules)?;
         progress(Stage::Planning);

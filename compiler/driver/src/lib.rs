@@ -33,6 +33,7 @@
 //! ```
 
 mod artifact;
+mod backends;
 mod compile;
 mod error;
 mod header;

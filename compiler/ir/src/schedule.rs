@@ -8,8 +8,18 @@ use std::fmt;
 
 use crate::graph::{Graph, NodeId};
 
+/// What the outermost loop over tiles walks along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outer {
+    /// Positions: all channels of a block of positions before the next block. The result is written in order, and all
+    /// weights pass by for each block, so they should fit a cache.
+    Positions,
+    /// Channels: all positions for a panel of channels before the next panel, so each weight is fetched once.
+    Channels,
+}
+
 /// The block of the result that a microkernel keeps in registers: `rows` positions (pixels, or rows of a matrix) by
-/// `vectors` vectors of `lanes` output channels (or columns).
+/// `vectors` vectors of `lanes` output channels (or columns), and the order of the blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     /// Positions.
@@ -18,9 +28,16 @@ pub struct Tile {
     pub vectors: usize,
     /// Elements of a vector; a power of two, 1 for scalar code.
     pub lanes: usize,
+    /// The order of the tiles.
+    pub outer: Outer,
 }
 
 impl Tile {
+    /// A tile of this size; panels of channels one after the other.
+    pub const fn new(rows: usize, vectors: usize, lanes: usize) -> Self {
+        Tile { rows, vectors, lanes, outer: Outer::Channels }
+    }
+
     /// Output channels of a tile: the width of a packed panel.
     pub const fn width(self) -> usize {
         self.vectors * self.lanes
@@ -29,7 +46,11 @@ impl Tile {
 
 impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}x{}", self.rows, self.vectors, self.lanes)
+        let order = match self.outer {
+            Outer::Positions => "positions",
+            Outer::Channels => "channels",
+        };
+        write!(f, "{}x{}x{} {order}", self.rows, self.vectors, self.lanes)
     }
 }
 
@@ -134,7 +155,7 @@ impl Schedules {
                 let name = node.name.escape_debug();
                 let split = self.splits.get(&id).map(|split| format!(" in {split}")).unwrap_or_default();
                 text +=
-                    &format!("  {:<16} {schedule:<20} {}{split} ; {name}\n", node.op.name(), node.outputs[0]);
+                    &format!("  {:<16} {schedule:<30} {}{split} ; {name}\n", node.op.name(), node.outputs[0]);
             }
         }
         for Chain { nodes, rows, parts } in &self.chains {

@@ -3,7 +3,7 @@
 //! A block of neighbouring output columns shares each tap's weights; the weights are packed as `[row, column, channel]`.
 //! Borders are segments of their own, so there is no padded copy of the image.
 
-use avocet_ir::kernel::{Access, Element, KernelBuilder, ValueId};
+use avocet_ir::kernel::{Access, Affine, Element, KernelBuilder, ValueId};
 use avocet_ir::op::{Layout, Op};
 use avocet_ir::schedule::Tile;
 use avocet_ir::tensor::TensorData;
@@ -12,10 +12,11 @@ use crate::emitter::{Emitter, Operand};
 use crate::epilogue::{self, Epilogue};
 use crate::lower::LowerError;
 use crate::problem::Problem;
-use crate::sliding::Sliding;
+use crate::sliding::{self, Sliding, Strip};
 
-/// Windows of up to this many rows are written out; taller ones are a loop over their rows.
-const WRITTEN_ROWS: usize = 3;
+/// Windows of up to this many taps have their weights loaded once for a row of positions; larger ones are a loop over the
+/// rows of the window, and each row's weights are loaded for each block.
+const MOST_HELD: usize = 9;
 
 /// A depthwise convolution with as many outputs as inputs.
 pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> Result<(), LowerError> {
@@ -35,7 +36,6 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
         (0..taps * channels).map(|i| weights[i % channels * taps + i / channels]).collect();
     let packed = emitter.constant(TensorData::F32(packed.into()));
 
-    let lanes = tile.lanes;
     let mut b = KernelBuilder::new("depthwise");
     let x = b.buffer("x", Element::F32, image.shape.elements(), Access::Read);
     let w = b.buffer("w", Element::F32, taps * channels, Access::Read);
@@ -45,42 +45,72 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
     let sliding =
         Sliding::new(&image.shape, &problem.output.shape, window, conv.strides, conv.dilations, conv.padding);
     let [tap_row, tap_column] = sliding.tap_strides();
-    sliding.emit(&mut b, lanes, tile.rows, |b, block| {
-        let zero = b.f32(lanes, 0.0);
-        let channel = &block.at[3];
-        let first_weight = channel + (block.rows.taps.start * window[1] + block.row.taps.start) * channels;
-        // One row of taps, `row` rows below the first that is inside.
-        let taps = |b: &mut KernelBuilder, row: avocet_ir::kernel::Affine, sums: &[ValueId]| {
-            let mut sums = sums.to_vec();
-            for tap in 0..block.row.taps.len() {
-                let index = &first_weight + &row * (window[1] * channels) + tap * channels;
-                let weight = b.load_partial(lanes, block.valid, w, index);
-                for (column, sum) in sums.iter_mut().enumerate() {
-                    let index = &block.image
-                        + (&row * tap_row)
-                        + (tap * tap_column + column * sliding.column_stride());
-                    let pixel = b.load_partial(lanes, block.valid, x, index);
-                    *sum = b.mul_add(pixel, weight, *sum);
+    let pixels = |b: &mut KernelBuilder,
+                  block: &sliding::Block,
+                  row: &Affine,
+                  weights: &[ValueId],
+                  sums: &mut [ValueId]| {
+        let (lanes, valid) = (block.strip.lanes, block.strip.valid);
+        // Each pixel under the block is loaded once, for all positions that have a tap on it.
+        let (stride, dilation) = (conv.strides[1], conv.dilations[1]);
+        let span = (block.columns - 1) * stride + (weights.len().max(1) - 1) * dilation + 1;
+        for place in 0..span {
+            let mut pixel = None;
+            for (column, sum) in sums.iter_mut().enumerate() {
+                let Some(distance) = place.checked_sub(column * stride) else { continue };
+                let (tap, off) = (distance / dilation, distance % dilation);
+                if off != 0 || tap >= weights.len() {
+                    continue;
                 }
+                let pixel = *pixel.get_or_insert_with(|| {
+                    let index = &block.image + (row * tap_row) + place * (tap_column / dilation);
+                    b.load_partial(lanes, valid, x, index)
+                });
+                *sum = b.mul_add(pixel, weights[tap], *sum);
             }
-            sums
-        };
-        let mut sums = vec![zero; block.columns];
-        let rows = block.rows.taps.len();
-        if rows <= WRITTEN_ROWS {
-            for row in 0..rows {
-                sums = taps(b, row.into(), &sums);
+        }
+    };
+    // The weights of one row of taps, `row` rows below the first that is inside.
+    let weights = |b: &mut KernelBuilder, strip: &Strip, row: &Affine| -> Vec<ValueId> {
+        let first = &strip.channel + (strip.rows.taps.start * window[1] + strip.row.taps.start) * channels;
+        let first = first + row * (window[1] * channels);
+        (0..strip.row.taps.len())
+            .map(|tap| b.load_partial(strip.lanes, strip.valid, w, &first + tap * channels))
+            .collect()
+    };
+    let all_in_registers = taps <= MOST_HELD;
+    sliding.emit(
+        &mut b,
+        (tile.rows, tile.lanes, tile.outer),
+        |b, strip| match all_in_registers {
+            true => (0..strip.rows.taps.len()).map(|row| weights(b, strip, &row.into())).collect(),
+            false => Vec::new(),
+        },
+        |b, block, held: &Vec<Vec<ValueId>>| {
+            let strip = &block.strip;
+            let zero = b.f32(strip.lanes, 0.0);
+            let mut sums = vec![zero; block.columns];
+            let rows = strip.rows.taps.len();
+            if all_in_registers {
+                for (row, weights) in held.iter().enumerate() {
+                    pixels(b, block, &row.into(), weights, &mut sums);
+                }
+            } else {
+                sums = b.repeat_carrying(rows, &sums, |b, row, sums| {
+                    let mut sums = sums.to_vec();
+                    let weights = weights(b, strip, &row);
+                    pixels(b, block, &row, &weights, &mut sums);
+                    sums
+                });
             }
-        } else {
-            sums = b.repeat_carrying(rows, &sums, |b, row, sums| taps(b, row, sums));
-        }
-        for (column, &sum) in sums.iter().enumerate() {
-            let mut at = block.at.clone();
-            at[2] = &at[2] + column;
-            let value = epilogue.apply(b, sum, &at, block.valid);
-            b.store_partial(y, sliding.result(&at), value, block.valid);
-        }
-    });
+            for (column, &sum) in sums.iter().enumerate() {
+                let mut at = block.at.clone();
+                at[2] = &at[2] + column;
+                let value = epilogue.apply(b, sum, &at, strip.valid);
+                b.store_partial(y, sliding.result(&at), value, strip.valid);
+            }
+        },
+    );
     let in_place = epilogue.in_place(2);
     epilogue::call(emitter, b.finish(), operands, in_place);
     Ok(())

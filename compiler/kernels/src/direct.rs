@@ -7,7 +7,7 @@
 use avocet_ir::TensorType;
 use avocet_ir::kernel::{Access, Affine, Element, KernelBuilder};
 use avocet_ir::op::{Conv, Layout, Op, Padding};
-use avocet_ir::schedule::Tile;
+use avocet_ir::schedule::{Outer, Tile};
 use avocet_ir::tensor::TensorData;
 
 use crate::emitter::{Emitter, Operand};
@@ -75,45 +75,61 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
     let group_weights = per_group.next_multiple_of(tile.lanes) * taps;
     let [row_step, column_step] =
         [conv.strides[0] * sizes.image[1] * sizes.inputs, conv.strides[1] * sizes.inputs];
-    b.repeat(conv.groups, |b, group| {
-        b.blocks(per_group, tile.width(), |b, channel, channels| {
-            let vectors = channels.div_ceil(tile.lanes);
-            let last = channels - (vectors - 1) * tile.lanes;
-            b.repeat(sizes.batch, |b, n| {
-                b.repeat(sizes.result[0], |b, row| {
-                    b.blocks(sizes.result[1], tile.rows, |b, column, columns| {
-                        let start = &n * (sizes.image[0] * sizes.image[1] * sizes.inputs)
-                            + &row * row_step
-                            + &column * column_step
-                            + &group * (sizes.inputs / conv.groups);
-                        let block = Block {
-                            image: (x, start),
-                            row_stride: column_step,
-                            weights: (w, &group * group_weights + &channel * taps),
-                            rows: columns,
-                            vectors,
-                            lanes: tile.lanes,
-                            last_valid: tile.lanes,
-                        };
-                        // A panel's row in the weights is as wide as the panel.
-                        let steps: Vec<Step> = reduction
-                            .iter()
-                            .map(|s| Step { weights: s.weights * vectors * tile.lanes, ..*s })
-                            .collect();
-                        let sums = microkernel::accumulate(b, &block, &steps);
-                        for (i, &sum) in sums.iter().enumerate() {
-                            let (r, v) = (i / vectors, i % vectors);
-                            let valid = if v + 1 == vectors { last } else { tile.lanes };
-                            let channel = &group * per_group + channel.clone() + v * tile.lanes;
-                            let at = [n.clone(), row.clone(), &column + r, channel];
-                            let index = position(&sizes, &at);
-                            let value = epilogue.apply(b, sum, &at, valid);
-                            b.store_partial(y, index, value, valid);
-                        }
-                    });
+    // One block of positions and channels.
+    let block = |b: &mut KernelBuilder,
+                 group: &Affine,
+                 at: [Affine; 3],
+                 columns: usize,
+                 channels: (Affine, usize)| {
+        let [n, row, column] = at;
+        let (channel, channels) = channels;
+        let vectors = channels.div_ceil(tile.lanes);
+        let last = channels - (vectors - 1) * tile.lanes;
+        let start = &n * (sizes.image[0] * sizes.image[1] * sizes.inputs)
+            + &row * row_step
+            + &column * column_step
+            + group * (sizes.inputs / conv.groups);
+        let block = Block {
+            image: (x, start),
+            row_stride: column_step,
+            weights: (w, group * group_weights + &channel * taps),
+            rows: columns,
+            vectors,
+            lanes: tile.lanes,
+            last_valid: tile.lanes,
+        };
+        // A panel's row in the weights is as wide as the panel.
+        let steps: Vec<Step> =
+            reduction.iter().map(|s| Step { weights: s.weights * vectors * tile.lanes, ..*s }).collect();
+        let sums = microkernel::accumulate(b, &block, &steps);
+        for (i, &sum) in sums.iter().enumerate() {
+            let (r, v) = (i / vectors, i % vectors);
+            let valid = if v + 1 == vectors { last } else { tile.lanes };
+            let channel = group * per_group + channel.clone() + v * tile.lanes;
+            let at = [n.clone(), row.clone(), &column + r, channel];
+            let index = position(&sizes, &at);
+            let value = epilogue.apply(b, sum, &at, valid);
+            b.store_partial(y, index, value, valid);
+        }
+    };
+    let positions = |b: &mut KernelBuilder, body: &mut dyn FnMut(&mut KernelBuilder, [Affine; 3], usize)| {
+        b.repeat(sizes.batch, |b, n| {
+            b.repeat(sizes.result[0], |b, row| {
+                b.blocks(sizes.result[1], tile.rows, |b, column, columns| {
+                    body(b, [n.clone(), row.clone(), column], columns);
                 });
             });
         });
+    };
+    b.repeat(conv.groups, |b, group| match tile.outer {
+        Outer::Channels => b.blocks(per_group, tile.width(), |b, channel, channels| {
+            positions(b, &mut |b, at, columns| block(b, &group, at, columns, (channel.clone(), channels)));
+        }),
+        Outer::Positions => positions(b, &mut |b, at, columns| {
+            b.blocks(per_group, tile.width(), |b, channel, channels| {
+                block(b, &group, at.clone(), columns, (channel, channels));
+            });
+        }),
     });
     let in_place = epilogue.in_place(2);
     epilogue::call(emitter, b.finish(), operands, in_place);

@@ -1,11 +1,11 @@
 //! Matrix products: pointwise convolution, and `MatMul` with constant or computed operands.
 //!
-//! `C[m, n] = A[m, k] B[k, n]`: panels of B outermost, so that a panel stays in cache while all rows pass by. A constant B
-//! is packed in panels; a computed one is read as it lies, after a transposition to scratch where it is transposed.
+//! `C[m, n] = A[m, k] B[k, n]`, in blocks of the tile's size. A constant B is packed in panels; a computed one is read as
+//! it lies, after a transposition to scratch where it is transposed.
 
 use avocet_ir::kernel::{Access, Affine, BufferId, Element, KernelBuilder};
 use avocet_ir::op::Op;
-use avocet_ir::schedule::Tile;
+use avocet_ir::schedule::{Outer, Tile};
 
 use crate::emitter::{Emitter, Operand};
 use crate::epilogue::{self, Epilogue};
@@ -95,37 +95,57 @@ struct Product {
 impl Product {
     /// Emits the loops over panels and rows. `outer` are the coordinates of the view before row and column.
     fn emit(&self, b: &mut KernelBuilder, tile: Tile, epilogue: &Epilogue, outer: &[Affine]) {
-        b.blocks(self.width, tile.width(), |b, column, columns| {
-            let vectors = columns.div_ceil(tile.lanes);
-            let last = columns - (vectors - 1) * tile.lanes;
-            let (start, k_step, last_valid) = match self.columns {
-                Columns::Packed => (&column * self.inner, vectors * tile.lanes, tile.lanes),
-                Columns::RowMajor => (column.clone(), self.width, last),
-            };
-            b.blocks(self.rows, tile.rows, |b, row, rows| {
-                let block = Block {
-                    image: (self.a.0, &self.a.1 + &row * self.row_stride),
-                    row_stride: self.row_stride,
-                    weights: (self.b.0, &self.b.1 + start.clone()),
-                    rows,
-                    vectors,
-                    lanes: tile.lanes,
-                    last_valid,
-                };
-                let step = Step { count: self.inner, image: self.k_stride, weights: k_step };
-                let sums = microkernel::accumulate(b, &block, &[step]);
-                for (i, &sum) in sums.iter().enumerate() {
-                    let (r, v) = (i / vectors, i % vectors);
-                    let valid = if v + 1 == vectors { last } else { tile.lanes };
-                    let (row, column) = (&row + r, &column + v * tile.lanes);
-                    let index = &self.c.1 + &row * self.pitch + column.clone();
-                    let mut at = outer.to_vec();
-                    at.extend([row, column]);
-                    let value = epilogue.apply(b, sum, &at, valid);
-                    b.store_partial(self.c.0, index, value, valid);
-                }
-            });
-        });
+        match tile.outer {
+            Outer::Channels => b.blocks(self.width, tile.width(), |b, column, columns| {
+                b.blocks(self.rows, tile.rows, |b, row, rows| {
+                    self.block(b, tile, epilogue, outer, (row, rows), (column.clone(), columns));
+                });
+            }),
+            Outer::Positions => b.blocks(self.rows, tile.rows, |b, row, rows| {
+                b.blocks(self.width, tile.width(), |b, column, columns| {
+                    self.block(b, tile, epilogue, outer, (row.clone(), rows), (column, columns));
+                });
+            }),
+        }
+    }
+
+    /// Emits one block of the result.
+    fn block(
+        &self,
+        b: &mut KernelBuilder,
+        tile: Tile,
+        epilogue: &Epilogue,
+        outer: &[Affine],
+        (row, rows): (Affine, usize),
+        (column, columns): (Affine, usize),
+    ) {
+        let vectors = columns.div_ceil(tile.lanes);
+        let last = columns - (vectors - 1) * tile.lanes;
+        let (start, k_step, last_valid) = match self.columns {
+            Columns::Packed => (&column * self.inner, vectors * tile.lanes, tile.lanes),
+            Columns::RowMajor => (column.clone(), self.width, last),
+        };
+        let block = Block {
+            image: (self.a.0, &self.a.1 + &row * self.row_stride),
+            row_stride: self.row_stride,
+            weights: (self.b.0, &self.b.1 + start),
+            rows,
+            vectors,
+            lanes: tile.lanes,
+            last_valid,
+        };
+        let step = Step { count: self.inner, image: self.k_stride, weights: k_step };
+        let sums = microkernel::accumulate(b, &block, &[step]);
+        for (i, &sum) in sums.iter().enumerate() {
+            let (r, v) = (i / vectors, i % vectors);
+            let valid = if v + 1 == vectors { last } else { tile.lanes };
+            let (row, column) = (&row + r, &column + v * tile.lanes);
+            let index = &self.c.1 + &row * self.pitch + column.clone();
+            let mut at = outer.to_vec();
+            at.extend([row, column]);
+            let value = epilogue.apply(b, sum, &at, valid);
+            b.store_partial(self.c.0, index, value, valid);
+        }
     }
 }
 

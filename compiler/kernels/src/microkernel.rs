@@ -19,8 +19,10 @@ pub(crate) struct Step {
 /// The loops of a reduction, outermost first.
 pub(crate) type Reduction = [Step];
 
-/// Iterations of the innermost reduction loop that are written out, where they divide its count.
+/// Iterations of the innermost reduction loop that are written out together.
 const UNROLL: usize = 4;
+/// An innermost loop of up to so many iterations is written out whole.
+const WRITTEN: usize = 9;
 
 /// A block to be computed.
 #[derive(Clone, Debug)]
@@ -59,16 +61,21 @@ fn level(
     match reduction {
         [] => step(b, block, &image, &weights, &sums),
         [last] => {
-            let unroll = if last.count.is_multiple_of(UNROLL) { UNROLL } else { 1 };
-            b.repeat_carrying(last.count / unroll, &sums, |b, index, sums| {
+            let steps = |b: &mut KernelBuilder, from: Affine, count: usize, sums: &[ValueId]| {
                 let mut sums = sums.to_vec();
-                for i in 0..unroll {
-                    let image = &image + &index * (last.image * unroll) + i * last.image;
-                    let weights = &weights + &index * (last.weights * unroll) + i * last.weights;
-                    sums = step(b, block, &image, &weights, &sums);
+                for i in 0..count {
+                    let at = &from + i;
+                    sums =
+                        step(b, block, &(&image + &at * last.image), &(&weights + &at * last.weights), &sums);
                 }
                 sums
-            })
+            };
+            if last.count <= WRITTEN {
+                return steps(b, Affine::default(), last.count, &sums);
+            }
+            let whole = last.count / UNROLL;
+            let sums = b.repeat_carrying(whole, &sums, |b, i, sums| steps(b, &i * UNROLL, UNROLL, sums));
+            steps(b, (whole * UNROLL).into(), last.count % UNROLL, &sums)
         }
         [outer, inner @ ..] => b.repeat_carrying(outer.count, &sums, |b, index, sums| {
             let image = &image + &index * outer.image;

@@ -6,6 +6,7 @@
 use avocet_ir::Shape;
 use avocet_ir::kernel::{Affine, KernelBuilder};
 use avocet_ir::op::Padding;
+use avocet_ir::schedule::Outer;
 
 use crate::window::{Axis, Segment};
 
@@ -27,11 +28,22 @@ pub(crate) struct Block {
     pub(crate) at: [Affine; 4],
     /// Positions.
     pub(crate) columns: usize,
+    /// What it shares with its neighbours.
+    pub(crate) strip: Strip,
+}
+
+/// Blocks of one row with the same taps inside the image, for one vector of channels.
+#[derive(Clone, Debug)]
+pub(crate) struct Strip {
+    /// First channel of the vector.
+    pub(crate) channel: Affine,
     /// Channels of the vector that exist.
     pub(crate) valid: usize,
-    /// The segments that the block is in.
+    /// Lanes of the vector.
+    pub(crate) lanes: usize,
+    /// The segment of rows that it is in.
     pub(crate) rows: Segment,
-    /// See `rows`.
+    /// The segment of columns.
     pub(crate) row: Segment,
 }
 
@@ -79,44 +91,68 @@ impl Sliding {
         n * (self.height.positions * line) + row * line + column * self.channels + channel.clone()
     }
 
-    /// Emits the loops; `body` is called for each block that is written out.
-    pub(crate) fn emit(
+    /// Emits the loops; `body` is called for each block that is written out, with what `prepare` made before the loop
+    /// over the blocks of a row.
+    ///
+    /// By channels, the image passes by once for each vector of channels, so it should fit a cache; by positions, it
+    /// passes by once, in order.
+    pub(crate) fn emit<T>(
         &self,
         b: &mut KernelBuilder,
-        lanes: usize,
-        columns: usize,
-        mut body: impl FnMut(&mut KernelBuilder, &Block),
+        (columns, lanes, outer): (usize, usize, Outer),
+        mut prepare: impl FnMut(&mut KernelBuilder, &Strip) -> T,
+        mut body: impl FnMut(&mut KernelBuilder, &Block, &T),
     ) {
-        let (row_segments, column_segments) = (self.height.segments(), self.width.segments());
-        let line = self.width.extent * self.channels;
-        b.repeat(self.batch, |b, n| {
-            b.blocks(self.channels, lanes, |b, channel, valid| {
+        let row_segments = self.height.segments();
+        b.repeat(self.batch, |b, n| match outer {
+            Outer::Channels => b.blocks(self.channels, lanes, |b, channel, valid| {
                 for rows in &row_segments {
                     b.repeat(rows.positions.len(), |b, r| {
-                        let top = self.height.element(rows.positions.start, rows.taps.start);
-                        let above = &n * (self.height.extent * line)
-                            + (&r * (self.height.stride * line))
-                            + top * line;
-                        for row in &column_segments {
-                            let left = self.width.element(row.positions.start, row.taps.start);
-                            b.blocks(row.positions.len(), columns, |b, c, columns| {
-                                let image = &above
-                                    + (&c * self.column_stride())
-                                    + left * self.channels
-                                    + channel.clone();
-                                let at = [
-                                    n.clone(),
-                                    &r + rows.positions.start,
-                                    &c + row.positions.start,
-                                    channel.clone(),
-                                ];
-                                let (rows, row) = (rows.clone(), row.clone());
-                                body(b, &Block { image, at, columns, valid, rows, row });
-                            });
-                        }
+                        let channels = (channel.clone(), valid, lanes);
+                        self.row(b, (&n, &r), rows, channels, columns, &mut prepare, &mut body);
                     });
                 }
-            });
+            }),
+            Outer::Positions => {
+                for rows in &row_segments {
+                    b.repeat(rows.positions.len(), |b, r| {
+                        b.blocks(self.channels, lanes, |b, channel, valid| {
+                            let channels = (channel, valid, lanes);
+                            self.row(b, (&n, &r), rows, channels, columns, &mut prepare, &mut body);
+                        });
+                    });
+                }
+            }
         });
+    }
+
+    /// One row of the result, for one vector of channels.
+    #[allow(clippy::too_many_arguments)]
+    fn row<T>(
+        &self,
+        b: &mut KernelBuilder,
+        (n, r): (&Affine, &Affine),
+        rows: &Segment,
+        (channel, valid, lanes): (Affine, usize, usize),
+        columns: usize,
+        prepare: &mut impl FnMut(&mut KernelBuilder, &Strip) -> T,
+        body: &mut impl FnMut(&mut KernelBuilder, &Block, &T),
+    ) {
+        let line = self.width.extent * self.channels;
+        let top = self.height.element(rows.positions.start, rows.taps.start);
+        let above = n * (self.height.extent * line) + (r * (self.height.stride * line)) + top * line;
+        // A tail in the narrowest vectors that hold it.
+        let lanes = if valid < lanes { valid.next_power_of_two().max(4).min(lanes) } else { lanes };
+        for row in self.width.segments() {
+            let strip =
+                Strip { channel: channel.clone(), valid, lanes, rows: rows.clone(), row: row.clone() };
+            let prepared = prepare(b, &strip);
+            let left = self.width.element(row.positions.start, row.taps.start);
+            b.blocks(row.positions.len(), columns, |b, c, columns| {
+                let image = &above + (&c * self.column_stride()) + left * self.channels + channel.clone();
+                let at = [n.clone(), r + rows.positions.start, &c + row.positions.start, channel.clone()];
+                body(b, &Block { image, at, columns, strip: strip.clone() }, &prepared);
+            });
+        }
     }
 }

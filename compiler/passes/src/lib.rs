@@ -31,6 +31,7 @@ mod padding;
 mod reshapes;
 mod results;
 mod rewrite;
+mod tile;
 mod transposes;
 
 #[cfg(test)]

@@ -11,15 +11,13 @@ use std::collections::BTreeMap;
 
 use crate::schedule::Machine;
 
-/// What a partition may do, and what it must know of the machine's memory.
+/// What a partition may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partition {
     /// Most parts of a step; with 1 nothing is divided.
     pub parts: usize,
     /// Whether nodes may be computed together in strips.
     pub fuse: bool,
-    /// Bytes of the cache that a core has for itself: the second level's.
-    pub cache: usize,
 }
 
 /// Least work of a part, in cycles: some ten microseconds, several times what it costs to hand a part to another thread.
@@ -37,10 +35,8 @@ pub fn partition(graph: &Graph, schedules: &mut Schedules, machine: &Machine, pa
     let partitioner = Partitioner {
         graph,
         machine,
-        partition: Partition {
-            cache: if partition.cache == 0 { SOME_CACHE } else { partition.cache },
-            ..*partition
-        },
+        partition,
+        cache: if machine.l2 == 0 { SOME_CACHE } else { machine.l2 },
         costs: nodes.into_iter().collect(),
     };
     if partition.fuse {
@@ -58,7 +54,9 @@ pub fn partition(graph: &Graph, schedules: &mut Schedules, machine: &Machine, pa
 struct Partitioner<'a> {
     graph: &'a Graph,
     machine: &'a Machine,
-    partition: Partition,
+    partition: &'a Partition,
+    /// Bytes of the cache that a core has for itself: the second level's.
+    cache: usize,
     costs: BTreeMap<NodeId, Cost>,
 }
 
@@ -156,7 +154,7 @@ impl Partitioner<'_> {
         let shape = |id: NodeId| self.graph.node(id).outputs[0].shape.dims();
         let &[1, height, width, _] = shape(*last) else { return None };
         let bytes: usize = between.iter().map(|&id| self.graph.node(id).outputs[0].bytes()).sum();
-        if between.is_empty() || bytes <= self.partition.cache / 2 {
+        if between.is_empty() || bytes <= self.cache / 2 {
             return None;
         }
         // Bytes of all that a row of the result has between the nodes, and the rows that windows need beyond theirs.
@@ -174,7 +172,7 @@ impl Partitioner<'_> {
             }
         }
         let weights: usize = nodes.iter().map(|&id| self.graph.ty(self.graph.inputs(id)[1]).bytes()).sum();
-        let room = (self.partition.cache / 2).checked_sub(halo_bytes)?;
+        let room = (self.cache / 2).checked_sub(halo_bytes)?;
         let most = (room / per_row.max(1)).min(height);
         // Every strip reads all weights again; what it saves is to write and read what is between.
         if most == 0 || weights * height.div_ceil(most) > 2 * bytes {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use avocet_ir::kernel::pointers::{self, Pointer};
 use avocet_ir::kernel::{Address, Carried, Element, Kernel, Statement, ValueId, ValueType, Variable};
 use cranelift_codegen::ir::{
     AbiParam, Function, InstBuilder, MemFlagsData as MemFlags, Signature, Type, Value, types,
@@ -12,7 +13,6 @@ use cranelift_codegen::ir::{
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
-use crate::address::{self, Pointer};
 use crate::isa::Capabilities;
 
 /// State of the translation of one kernel.
@@ -113,7 +113,7 @@ impl Translator<'_, '_> {
         carried: &[Carried],
         body: &[Statement],
     ) -> Result<(), String> {
-        let pointers = address::carried(variable, body);
+        let pointers = pointers::carried(variable, body);
         let count = i64::try_from(count).map_err(|_| "a loop of too many iterations".to_string())?;
         let mut arguments = vec![self.builder.ins().iconst(types::I64, count)];
         for pointer in &pointers {

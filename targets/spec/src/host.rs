@@ -29,8 +29,7 @@ pub(crate) fn detect() -> Target {
         triple: Triple::host(),
         features,
         caches: caches(Path::new(CPU)),
-        // No processor tells. Two and two is right for those with FMA since Haswell and Zen, at 256 bits.
-        issue: Issue { multiply_add: if vector.fma { 2 } else { 1 }, loads: 2 },
+        issue: issue(&vector, fs::read_to_string("/proc/cpuinfo").ok().as_deref()),
         vector,
         cores: cores.filter(|n| limits::CORES.contains(n)),
         frequency_mhz: frequency(Path::new(CPU)),
@@ -48,6 +47,21 @@ fn vector(architecture: &str, has: impl Fn(&str) -> bool) -> Vector {
         _ => (vec![], 0, false),
     };
     Vector { bits, registers, fma }
+}
+
+/// No processor tells. Two and two is right for those with FMA since Haswell and Zen at 256 bits, and for Intel's servers
+/// at 512; Zen 4 (family 25) does 512 bits in two halves.
+fn issue(vector: &Vector, cpuinfo: Option<&str>) -> Issue {
+    let field = |name: &str| {
+        let line = cpuinfo?.lines().find(|line| line.starts_with(name))?;
+        line.split_once(':').map(|(_, value)| value.trim())
+    };
+    let halves = field("vendor_id") == Some("AuthenticAMD") && field("cpu family") == Some("25");
+    match vector.fma {
+        true if halves && vector.bits.last() == Some(&512) => Issue { multiply_add: 1, loads: 1 },
+        true => Issue { multiply_add: 2, loads: 2 },
+        false => Issue { multiply_add: 1, loads: 2 },
+    }
 }
 
 /// Data caches by the files `cache/index*/{level,type,size,coherency_line_size}` below a core's folder.

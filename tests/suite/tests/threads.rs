@@ -12,7 +12,8 @@ fn model(name: &str) -> Model {
 
 fn input(model: &Model) -> [Tensor; 1] {
     let dims = model.inputs()[0].ty.dims();
-    let data: Vec<f32> = (0..dims.iter().product()).map(|i| ((i * 7919 % 2003) as f32) / 1001.5 - 1.0).collect();
+    let data: Vec<f32> =
+        (0..dims.iter().product()).map(|i| ((i * 7919 % 2003) as f32) / 1001.5 - 1.0).collect();
     [Tensor::f32(dims, data).expect("an input's shape")]
 }
 
@@ -33,8 +34,13 @@ fn bits(artifact: &Artifact, input: &[Tensor], threads: usize) -> Vec<u8> {
 
 #[test]
 fn results_depend_on_neither_threads_nor_parts_nor_strips() {
-    for name in ["mobilenet_v2.toml", "efficientnet.toml", "shufflenet_v2_x1_0.toml", "squeezenet1_1.toml", "resnet18.toml"]
-    {
+    for name in [
+        "mobilenet_v2.toml",
+        "efficientnet.toml",
+        "shufflenet_v2_x1_0.toml",
+        "squeezenet1_1.toml",
+        "resnet18.toml",
+    ] {
         let model = model(name);
         let input = input(&model);
         let plain = compile(&model, 1, false);
@@ -102,12 +108,18 @@ fn a_c_host_brings_its_own_parallel_for() {
     for library in ["libmobilenet_v2.a", "libmobilenet_v2.so"] {
         let folder = temporary_folder();
         let mut command = Command::new(avocet_program());
-        command.arg("compile").arg(workspace_root().join("examples/mobilenet_v2.toml")).arg("-o").arg(folder.path());
+        command
+            .arg("compile")
+            .arg(workspace_root().join("examples/mobilenet_v2.toml"))
+            .arg("-o")
+            .arg(folder.path());
         run(&mut command).unwrap_or_else(|e| panic!("{e}"));
         let (source, program) = (folder.path().join("host.c"), folder.path().join("host"));
         std::fs::write(&source, HOST).expect("writable");
         let mut command = Command::new("cc");
-        command.args(["-std=c11", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"]).arg(folder.path());
+        command
+            .args(["-std=c11", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"])
+            .arg(folder.path());
         command.arg(&source).arg(folder.path().join(library)).arg("-o").arg(&program);
         command.arg(format!("-Wl,-rpath,{}", folder.path().display()));
         run(&mut command).unwrap_or_else(|e| panic!("{e}"));

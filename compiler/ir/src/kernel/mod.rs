@@ -10,6 +10,7 @@
 
 mod affine;
 mod builder;
+pub mod pointers;
 mod text;
 mod verify;
 
@@ -261,6 +262,23 @@ pub enum Expression {
     Bitcast(ValueId),
     /// Reduction of the lanes to a scalar.
     Reduce(Horizontal, ValueId),
+}
+
+impl Expression {
+    /// The values that it reads.
+    pub fn operands(&self) -> Vec<ValueId> {
+        match *self {
+            Expression::Constant(_) | Expression::Load { .. } | Expression::LoadBroadcast(_) => Vec::new(),
+            Expression::Splat(a)
+            | Expression::Unary(_, a)
+            | Expression::Convert(a)
+            | Expression::Bitcast(a)
+            | Expression::Reduce(_, a) => vec![a],
+            Expression::Binary(_, a, b) => vec![a, b],
+            Expression::MulAdd(a, b, c) => vec![a, b, c],
+            Expression::Select { left, right, then, otherwise, .. } => vec![left, right, then, otherwise],
+        }
+    }
 }
 
 /// A value carried from one iteration of a loop to the next.

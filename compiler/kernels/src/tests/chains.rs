@@ -82,10 +82,10 @@ fn network(block: &Block) -> Option<Network> {
     }
     graph.add_output("y", project);
     let mut schedules = Schedules::default();
-    let tile = Tile { rows: 3, vectors: 2, lanes: 4 };
+    let tile = Tile::new(3, 2, 4);
     let first = if block.is_stem { Schedule::Direct(tile) } else { Schedule::Gemm(tile) };
     schedules.nodes.insert(expand.node, first);
-    schedules.nodes.insert(depthwise.node, Schedule::Depthwise(Tile { rows: 4, vectors: 1, lanes: 4 }));
+    schedules.nodes.insert(depthwise.node, Schedule::Depthwise(Tile::new(4, 1, 4)));
     schedules.nodes.insert(project.node, Schedule::Gemm(tile));
     Some(Network { graph, input, nodes: [expand.node, depthwise.node, project.node], schedules })
 }

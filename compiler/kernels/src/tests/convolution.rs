@@ -33,12 +33,7 @@ fn run(case: Case, schedule: Schedule, epilogue: bool) {
 }
 
 fn tiles() -> [Tile; 4] {
-    [
-        Tile { rows: 6, vectors: 2, lanes: 4 },
-        Tile { rows: 1, vectors: 4, lanes: 4 },
-        Tile { rows: 3, vectors: 1, lanes: 8 },
-        Tile { rows: 2, vectors: 3, lanes: 1 },
-    ]
+    [Tile::new(6, 2, 4), Tile::new(1, 4, 4), Tile::new(3, 1, 8), Tile::new(2, 3, 1)]
 }
 
 #[test]

@@ -7,7 +7,7 @@ use avocet_ir::{Graph, Tensor, TensorType};
 
 use crate::lower;
 
-const TILE: Tile = Tile { rows: 6, vectors: 2, lanes: 4 };
+const TILE: Tile = Tile::new(6, 2, 4);
 
 fn conv(groups: usize, stride: usize, padding: usize) -> Op {
     let padding = Padding::symmetric(padding, padding);
@@ -65,7 +65,7 @@ fn columns_have_weights_of_their_own() {
 #[test]
 fn rows_inside_are_the_same_code() {
     let split = Split { axis: Axis::Rows, parts: 8 };
-    let tile = Tile { rows: 4, vectors: 1, lanes: 4 };
+    let tile = Tile::new(4, 1, 4);
     let program = divided(conv(8, 2, 1), [1, 32, 9, 8], [8, 1, 3, 3], Schedule::Depthwise(tile), split);
     assert_eq!(program.steps[0].parts.len(), 8);
     // The first part touches the padding above, the others no padding below: 2 * 15 + 3 is 33.
@@ -78,7 +78,7 @@ fn rows_inside_are_the_same_code() {
 #[test]
 fn fewer_rows_than_parts() {
     let split = Split { axis: Axis::Rows, parts: 8 };
-    let tile = Tile { rows: 4, vectors: 1, lanes: 4 };
+    let tile = Tile::new(4, 1, 4);
     let program = divided(conv(8, 1, 1), [1, 3, 9, 8], [8, 1, 3, 3], Schedule::Depthwise(tile), split);
     assert_eq!(program.steps[0].parts.len(), 3);
 }
@@ -87,7 +87,7 @@ fn fewer_rows_than_parts() {
 fn what_cannot_be_divided_is_one_part() {
     // Two pictures: a range of rows would not be one piece of memory.
     let split = Split { axis: Axis::Rows, parts: 2 };
-    let tile = Tile { rows: 4, vectors: 1, lanes: 4 };
+    let tile = Tile::new(4, 1, 4);
     let program = divided(conv(8, 1, 1), [2, 4, 4, 8], [8, 1, 3, 3], Schedule::Depthwise(tile), split);
     assert_eq!(program.steps[0].parts.len(), 1);
 }

@@ -14,11 +14,7 @@ fn all_forms() {
         (&[2, 1], &[3], &[4, 5, 7]),
         (&[1], &[2], &[13, 3, 4]),
     ];
-    for tile in [
-        Tile { rows: 4, vectors: 2, lanes: 4 },
-        Tile { rows: 1, vectors: 5, lanes: 4 },
-        Tile { rows: 3, vectors: 1, lanes: 1 },
-    ] {
+    for tile in [Tile::new(4, 2, 4), Tile::new(1, 5, 4), Tile::new(3, 1, 1)] {
         for (lead_a, lead_b, size) in shapes {
             for (transpose_a, transpose_b) in [(false, false), (true, false), (false, true), (true, true)] {
                 for constant in [false, true] {

@@ -7,28 +7,30 @@
 
 use std::collections::BTreeSet;
 
-use avocet_ir::kernel::{Address, Affine, BufferId, Expression, Statement, Variable};
+use super::{Address, Affine, BufferId, Expression, Statement, Variable};
 
 /// A pointer: a buffer and the variable part of an index, in elements.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Pointer {
-    pub(crate) buffer: BufferId,
-    pub(crate) terms: Vec<(Variable, i64)>,
+pub struct Pointer {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// Coefficients by variable, sorted.
+    pub terms: Vec<(Variable, i64)>,
 }
 
 impl Pointer {
     /// The pointer that an address uses; the index's constant is left to the instruction.
-    pub(crate) fn of(address: &Address) -> Self {
+    pub fn of(address: &Address) -> Self {
         Pointer { buffer: address.buffer, terms: Affine::terms(&address.index).to_vec() }
     }
 
     /// Coefficient of a variable, in elements.
-    pub(crate) fn coefficient(&self, variable: Variable) -> Option<i64> {
+    pub fn coefficient(&self, variable: Variable) -> Option<i64> {
         self.terms.iter().find(|(v, _)| *v == variable).map(|&(_, c)| c)
     }
 
     /// The pointer without one of its variables: its value in the first iteration of that variable's loop.
-    pub(crate) fn without(&self, variable: Variable) -> Self {
+    pub fn without(&self, variable: Variable) -> Self {
         let terms = self.terms.iter().copied().filter(|(v, _)| *v != variable).collect();
         Pointer { buffer: self.buffer, terms }
     }
@@ -36,7 +38,7 @@ impl Pointer {
 
 /// The pointers that the loop over `variable` carries: those in its body that depend on the variable, without the
 /// variables of loops further in. Sorted.
-pub(crate) fn carried(variable: Variable, body: &[Statement]) -> Vec<Pointer> {
+pub fn carried(variable: Variable, body: &[Statement]) -> Vec<Pointer> {
     needed(body).into_iter().filter(|p| p.coefficient(variable).is_some()).collect()
 }
 

@@ -1,0 +1,159 @@
+//! Tiles: which block of a result a microkernel keeps in registers, by a model of its cycles.
+//!
+//! Arithmetic, loads and the latency of sums bound one step of the reduction; each block costs its epilogue besides. The
+//! blocks at the end of rows and of channels, which are smaller, are counted too, so that a tile which leaves no rest
+//! wins over a larger one that does.
+
+use avocet_ir::schedule::{Outer, Tile};
+
+use crate::schedule::Machine;
+
+/// Cycles until the result of a multiply-add can be added to: with fewer accumulators than this times the issue rate, the
+/// unit waits.
+const LATENCY: usize = 4;
+/// Most positions, and most vectors, of a tile: more is code size without gain.
+const MOST_ROWS: usize = 14;
+const MOST_VECTORS: usize = 8;
+/// Narrowest vectors that a tile may have instead of the machine's widest, where that leaves fewer lanes empty.
+const NARROWEST: usize = 4;
+/// Bytes after which lines fall into the same set of the first cache, on nearly all processors: a page. Rows whose
+/// distance is a multiple of it, or of a half, a quarter and so on, share few sets.
+const SET_PERIOD: usize = 4096;
+/// A cache line.
+const LINE: usize = 64;
+/// Rows of one set that stay in the first cache (it has 8 ways or more) while weights pass by.
+const ROWS_IN_SET: usize = 6;
+/// Loads that a load from the second cache costs.
+const SECOND_CACHE: usize = 4;
+/// Cycles of a block's epilogue for each of its vectors, and for itself.
+const EPILOGUE: usize = 2;
+const BLOCK: usize = 8;
+
+/// A product to be computed: `rows` positions, `columns` channels, sums of `inner` terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Product {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) inner: usize,
+    /// Bytes between positions in memory.
+    pub(crate) stride: usize,
+}
+
+/// The cheapest tile that fits the registers: accumulators, one vector of weights for each vector, one pixel.
+pub(crate) fn tile(product: Product, machine: &Machine) -> Tile {
+    let mut best = (usize::MAX, Tile::new(1, 1, machine.lanes));
+    let narrowest = NARROWEST.min(machine.lanes);
+    let widths = std::iter::successors(Some(machine.lanes), |lanes| Some(lanes / 2));
+    for lanes in widths.take_while(|&lanes| lanes >= narrowest.max(1)) {
+        let vectors = product.columns.div_ceil(lanes).max(1);
+        for tile_rows in 1..=MOST_ROWS.min(product.rows.max(1)) {
+            for tile_vectors in 1..=MOST_VECTORS.min(vectors) {
+                if tile_rows * tile_vectors + tile_vectors + 1 > machine.registers {
+                    continue;
+                }
+                let tile = Tile::new(tile_rows, tile_vectors, lanes);
+                let cost = cost(product, tile, machine);
+                // Of equal ones the wider, then the larger: fewer trips through the outer loops.
+                let larger = lanes == best.1.lanes && cost == best.0;
+                if cost < best.0 || larger {
+                    best = (cost, tile);
+                }
+            }
+        }
+    }
+    best.1
+}
+
+/// Order of the tiles: all weights pass by for each block of positions only while they fit in half of the second cache.
+pub(crate) fn outer(weight_bytes: usize, machine: &Machine) -> Outer {
+    if weight_bytes <= machine.l2 / 2 { Outer::Positions } else { Outer::Channels }
+}
+
+/// Cycles for the whole product, in units of `1 / (multiply_add * loads)` of the tile's vectors.
+fn cost(product: Product, tile: Tile, machine: &Machine) -> usize {
+    // Vectors of half the width go through the same units twice as often, two a cycle at most.
+    let narrower = machine.lanes / tile.lanes;
+    let multiply_add = (machine.multiply_add * narrower).min(machine.multiply_add.max(2));
+    let loads = (machine.loads * narrower).min(machine.loads.max(2));
+    let unit = multiply_add * loads;
+    let block = |rows: usize, vectors: usize| {
+        if rows * vectors == 0 {
+            return 0;
+        }
+        let arithmetic = rows * vectors * loads;
+        let in_set = rows.div_ceil(sets(product.stride));
+        let load = if in_set > ROWS_IN_SET { SECOND_CACHE } else { 1 };
+        let memory = (rows * load + vectors) * multiply_add;
+        let step = arithmetic.max(memory).max(LATENCY * unit);
+        product.inner * step + (EPILOGUE * rows * vectors + BLOCK) * unit
+    };
+    let vectors = product.columns.div_ceil(tile.lanes).max(1);
+    let (whole_rows, rest_rows) = (product.rows / tile.rows, product.rows % tile.rows);
+    let (whole_vectors, rest_vectors) = (vectors / tile.vectors, vectors % tile.vectors);
+    let total = whole_rows * whole_vectors * block(tile.rows, tile.vectors)
+        + whole_vectors * block(rest_rows, tile.vectors)
+        + whole_rows * block(tile.rows, rest_vectors)
+        + block(rest_rows, rest_vectors);
+    // In the same units for all widths.
+    total * 4 / unit
+}
+
+/// Sets of the first cache that rows at this distance fall into.
+fn sets(stride: usize) -> usize {
+    // The largest power of two that divides the distance, or what it leaves of the period.
+    let power = if stride == 0 { LINE } else { 1 << stride.trailing_zeros().min(usize::BITS - 1) };
+    SET_PERIOD / power.clamp(LINE, SET_PERIOD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SSE: Machine = Machine { lanes: 4, registers: 16, multiply_add: 2, loads: 2, l2: 1 << 20 };
+    const AVX2: Machine = Machine { lanes: 8, ..SSE };
+    const AVX512: Machine = Machine { lanes: 16, registers: 32, multiply_add: 1, loads: 1, ..SSE };
+
+    fn of(rows: usize, columns: usize, inner: usize, machine: &Machine) -> Tile {
+        tile(Product { rows, columns, inner, stride: inner * 4 }, machine)
+    }
+
+    #[test]
+    fn large_products_fill_the_registers() {
+        for machine in [&SSE, &AVX2, &AVX512] {
+            let tile = of(3136, 96, 64, machine);
+            assert!(tile.rows * tile.vectors >= machine.registers * 9 / 16, "{tile}");
+            assert!(tile.rows * tile.vectors + tile.vectors < machine.registers, "{tile}");
+        }
+    }
+
+    #[test]
+    fn one_row_gets_many_vectors() {
+        assert_eq!(of(1, 1000, 1280, &SSE), Tile::new(1, 7, 4));
+    }
+
+    #[test]
+    fn small_results_get_small_tiles() {
+        assert_eq!(of(1, 3, 10, &SSE), Tile::new(1, 1, 4));
+        let tile = of(7, 16, 64, &SSE);
+        assert_eq!(7 % tile.rows, 0, "{tile}");
+    }
+
+    #[test]
+    fn half_empty_vectors_are_avoided() {
+        assert_eq!(of(3136, 24, 144, &AVX512).lanes, 8);
+        assert_eq!(of(3136, 32, 144, &AVX512).lanes, 16);
+    }
+
+    #[test]
+    fn rows_that_share_a_set_are_few() {
+        assert!(of(196, 512, 1024, &AVX512).rows <= 6);
+        assert!(of(196, 512, 1000, &AVX512).rows > 6);
+        assert_eq!([sets(4096), sets(2048), sets(64), sets(4), sets(0)], [1, 2, 64, 64, 64]);
+    }
+
+    #[test]
+    fn weights_that_do_not_fit_are_fetched_once() {
+        assert_eq!(outer(100 << 10, &AVX2), Outer::Positions);
+        assert_eq!(outer(1 << 20, &AVX2), Outer::Channels);
+    }
+}
