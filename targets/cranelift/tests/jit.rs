@@ -4,7 +4,7 @@
 use avocet_ir::TensorType;
 use avocet_ir::backend::Backend;
 use avocet_ir::kernel::{Access, Element, KernelBuilder};
-use avocet_ir::program::{Call, MemoryPlan, Port, Program, Storage};
+use avocet_ir::program::{Call, MemoryPlan, Port, Program, Step, Storage};
 use avocet_runtime::Context;
 use avocet_target_cranelift::Cranelift;
 use avocet_target_cranelift::emit::compile_kernels;
@@ -24,12 +24,12 @@ fn copy(lanes: usize) -> Program {
         inputs: vec![port("x")],
         outputs: vec![port("y")],
         kernels: vec![b.finish()],
-        calls: vec![Call {
+        steps: vec![Step::sequential(vec![Call {
             kernel: 0,
             arguments: vec![Storage::Input(0).into(), Storage::Output(0).into()],
             in_place: vec![],
             node: "test".into(),
-        }],
+        }])],
         temporaries: vec![],
         constants: vec![],
         plan: Some(MemoryPlan { offsets: vec![], bytes: 0, lower_bound: 0 }),
