@@ -35,11 +35,7 @@ pub struct ScheduleOptions {
 const DEPTHWISE_COLUMNS: usize = 8;
 
 /// Chooses a schedule for each node that is computed.
-pub fn schedule(
-    graph: &Graph,
-    machine: &Machine,
-    options: ScheduleOptions,
-) -> Result<Schedules, GraphError> {
+pub fn schedule(graph: &Graph, machine: &Machine, options: ScheduleOptions) -> Result<Schedules, GraphError> {
     let mut schedules = Schedules::default();
     for id in graph.topological()? {
         if let Some(schedule) = choose(graph, id, machine, options) {

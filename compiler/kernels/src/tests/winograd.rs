@@ -23,7 +23,11 @@ enum Epilogue {
     Broadcast,
 }
 
-fn steps(epilogue: Epilogue, result: [usize; 4], numbers: &mut Numbers) -> Vec<(EpilogueStep, Option<Tensor>)> {
+fn steps(
+    epilogue: Epilogue,
+    result: [usize; 4],
+    numbers: &mut Numbers,
+) -> Vec<(EpilogueStep, Option<Tensor>)> {
     let [batch, height, width, channels] = result;
     let binary = |op| EpilogueStep::Binary { op, operand: 0, swapped: false };
     let unary = |op| (EpilogueStep::Unary(op), None);
@@ -46,12 +50,8 @@ fn run(image: [usize; 4], outputs: usize, padding: Padding, schedule: Winograd, 
     let [batch, height, width, inputs] = image;
     let x = numbers.tensor(&image);
     let w = numbers.tensor(&[outputs, inputs, 3, 3]);
-    let result = [
-        batch,
-        height + padding.top + padding.bottom - 2,
-        width + padding.left + padding.right - 2,
-        outputs,
-    ];
+    let result =
+        [batch, height + padding.top + padding.bottom - 2, width + padding.left + padding.right - 2, outputs];
     let steps = steps(epilogue, result, &mut numbers);
     let what = format!("{image:?} {outputs} {padding} {schedule} {epilogue:?}");
     let given = [Given::Input(x), Given::Constant(w)];
@@ -82,7 +82,8 @@ fn images_and_paddings() {
             [([9, 8], 3, 5), ([1, 1], 5, 3), ([2, 3], 17, 4), ([13, 7], 4, 33), ([3, 14], 1, 1)]
         {
             for padding in paddings {
-                let fits = height + padding.top + padding.bottom >= 3 && width + padding.left + padding.right >= 3;
+                let fits =
+                    height + padding.top + padding.bottom >= 3 && width + padding.left + padding.right >= 3;
                 if fits {
                     run([1, height, width, channels], outputs, padding, schedule, Epilogue::None);
                 }
@@ -111,7 +112,9 @@ fn wrong_schedules_are_refused() {
     let w = graph.constant("w", numbers.tensor(&[2, 2, 3, 3]));
     let node = graph.add("node", convolution(Padding::default()), &[x, w]).expect("a convolution");
     graph.add_output("y", node);
-    for (output, rows, panels, works) in [(3, 1, 1, false), (0, 1, 1, false), (2, 0, 0, true), (4, 1, 1, true)] {
+    for (output, rows, panels, works) in
+        [(3, 1, 1, false), (0, 1, 1, false), (2, 0, 0, true), (4, 1, 1, true)]
+    {
         let mut schedules = Schedules::default();
         schedules.0.insert(node.node, Schedule::Winograd(Winograd { tile, output, rows, panels }));
         assert_eq!(lower(&graph, &schedules).is_ok(), works, "{output} {rows} {panels}");
@@ -145,7 +148,8 @@ proptest! {
 /// A normal distribution, nearly: a sum of twelve even ones.
 fn normal(numbers: &mut Numbers, dims: &[usize], map: impl Fn(f32) -> f32) -> Tensor {
     let count = dims.iter().product();
-    let data: Vec<f32> = (0..count).map(|_| map((0..12).map(|_| numbers.next()).sum::<f32>() / 2.0)).collect();
+    let data: Vec<f32> =
+        (0..count).map(|_| map((0..12).map(|_| numbers.next()).sum::<f32>() / 2.0)).collect();
     Tensor::f32(dims, data).expect("a small shape")
 }
 
@@ -169,9 +173,8 @@ fn errors() {
     let tile = Tile::new(6, 2, 8);
     for inputs in [16, 64, 256, 512] {
         let direct = error(inputs, Schedule::Direct(tile));
-        let [two, four] = [2, 4].map(|output| {
-            error(inputs, Schedule::Winograd(Winograd { tile, output, rows: 9, panels: 1 }))
-        });
+        let [two, four] = [2, 4]
+            .map(|output| error(inputs, Schedule::Winograd(Winograd { tile, output, rows: 9, panels: 1 })));
         println!("{inputs} channels: direct {direct:.1e}, tiles of 2 {two:.1e}, tiles of 4 {four:.1e}");
         assert!(direct < 2e-6 && two < 2e-6 && four < 1e-5, "{inputs} {direct:.1e} {two:.1e} {four:.1e}");
     }

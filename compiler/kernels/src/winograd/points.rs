@@ -80,7 +80,12 @@ mod tests {
                 let exact = |&c: &f64| f64::from(c as f32) == c;
                 assert!(points.input_row(position).iter().all(exact));
             }
-            assert!(points.pairs.iter().all(|p| f64::from(p.powi(output as i32 - 1) as f32) == p.powi(3.min(output as i32 - 1))));
+            assert!(
+                points
+                    .pairs
+                    .iter()
+                    .all(|p| f64::from(p.powi(output as i32 - 1) as f32) == p.powi(3.min(output as i32 - 1)))
+            );
         }
     }
 

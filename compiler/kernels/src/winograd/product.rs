@@ -71,8 +71,7 @@ pub(super) fn call(
                 let from = (m, &tile * group.width + channel.clone());
                 let channel = &group.first + channel;
                 transform(b, *points, lanes, from, group.matrix, extents, |b, [row, column], value| {
-                    let at =
-                        [Affine::default(), &corner[0] + row, &corner[1] + column, channel.clone()];
+                    let at = [Affine::default(), &corner[0] + row, &corner[1] + column, channel.clone()];
                     let pixel = &at[1] * sizes.result[1] + at[2].clone();
                     let value = epilogue.apply(b, value, &at, valid);
                     b.store_partial(y, pixel * sizes.outputs + channel.clone(), value, valid);

@@ -27,7 +27,8 @@ impl Strip {
         (0..sizes.tiles[0].div_ceil(rows))
             .map(|strip| {
                 let tiles = strip * rows..((strip + 1) * rows).min(sizes.tiles[0]);
-                let result = tiles.start * schedule.output..(tiles.end * schedule.output).min(sizes.result[0]);
+                let result =
+                    tiles.start * schedule.output..(tiles.end * schedule.output).min(sizes.result[0]);
                 let height = sizes.image[0];
                 // The window's rows around those of the result.
                 let end = (tiles.end * schedule.output + 2).saturating_sub(sizes.before[0]).clamp(1, height);
