@@ -1,22 +1,27 @@
 //! What a host of a compiled avocet model needs: the C ABI's types, arenas, and external weights.
 //!
 //! A compiled model is one function, [`Invoke`]. It allocates nothing, calls nothing and keeps nothing between calls, so
-//! that any number of threads may run the same model, each with an [`Arena`] of its own. This crate is `no_std`; without
-//! the default feature `alloc` the host brings the arena's memory.
+//! that any number of threads may run the same model, each with an [`Arena`] of its own. This crate is `no_std`
+//! with two default features: without `alloc` the host brings the arena's memory; without `mmap`, which needs `std`, the
+//! memory of external weights.
 
 #![no_std]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "mmap"))]
 extern crate std;
 
 #[cfg(feature = "alloc")]
 mod arena;
+#[cfg(feature = "mmap")]
+mod mapped;
 pub mod weights;
 
 #[cfg(feature = "alloc")]
 pub use arena::Arena;
+#[cfg(feature = "mmap")]
+pub use mapped::{MapError, Mapped};
 
 use core::ffi::c_void;
 

@@ -122,6 +122,21 @@ impl Artifact {
     /// Writes everything a host needs into a folder, which is made if need be: `NAME.o`, `libNAME.a`, `libNAME.so`,
     /// `NAME.h`, `NAME.json`, and `NAME.weights` when weights are external. All files appear, or none does.
     ///
+    /// ```
+    /// use avocet::{Model, Options, Target};
+    ///
+    /// let text = "version = 1\nname = 'tiny'\ninput = { channels = 3, height = 8, width = 8 }\n\
+    ///             blocks = [{ type = 'conv', out = 4 }]\n";
+    /// let model = Model::from_description(text, "tiny.toml")?;
+    /// let artifact = model.compile(&Target::by_name("x86-64-v3")?, &Options::default())?;
+    /// # let temporary = tempfile::tempdir()?;
+    /// # let folder = temporary.path();
+    /// let (files, without_linker) = artifact.write_all(folder)?;
+    /// assert!(folder.join("libtiny.a").exists() && folder.join("tiny.h").exists());
+    /// # drop((files, without_linker));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// Returns the files written. When there is no linker the shared library is left out, and its error is the second
     /// result.
     pub fn write_all(&self, folder: impl AsRef<Path>) -> Result<(Vec<PathBuf>, Option<Error>), Error> {

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            commands::complain!("error: {error}");
             ExitCode::from(2)
         }
     }

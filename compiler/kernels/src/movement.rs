@@ -51,6 +51,9 @@ impl Region {
     }
 }
 
+/// Rows of up to so many elements that are copied one by one are written out: the channels of a picture.
+const WRITTEN: usize = 8;
+
 /// Copies a contiguous run.
 pub(crate) fn run(
     b: &mut KernelBuilder,
@@ -106,10 +109,17 @@ fn emit(b: &mut KernelBuilder, x: BufferId, y: BufferId, copied: &Region, lanes:
                 let value = b.load_broadcast(lanes, x, source.clone());
                 b.store_partial(y, &target + index, value, valid);
             }),
-            _ => b.repeat(inner, |b, index| {
-                let value = b.load(1, x, &source + index.scaled(from));
-                b.store(y, &target + index.scaled(to), value);
-            }),
+            _ => {
+                let one = |b: &mut KernelBuilder, index: Affine| {
+                    let value = b.load(1, x, &source + index.scaled(from));
+                    b.store(y, &target + index.scaled(to), value);
+                };
+                if inner <= WRITTEN {
+                    (0..inner).for_each(|index| one(b, index.into()));
+                } else {
+                    b.repeat(inner, one);
+                }
+            }
         }
     });
 }

@@ -23,6 +23,7 @@ mod constant_folding;
 mod dead_code;
 mod duplicates;
 mod epilogue;
+mod gates;
 mod identity;
 mod matmul_operands;
 mod nhwc;

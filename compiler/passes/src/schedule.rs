@@ -57,12 +57,18 @@ fn choose(graph: &Graph, id: NodeId, machine: &Machine, options: ScheduleOptions
             let winograd = if options.exact { None } else { winograd::choose(graph, id, direct, machine) };
             winograd.unwrap_or(direct)
         }
-        Op::MatMul { .. } => {
-            let rank = output.rank();
+        Op::MatMul { transpose_a, .. } => {
             let columns = output.dims().last().copied().unwrap_or(1);
-            let rows = if rank >= 2 { output[rank - 2] } else { 1 };
-            let inner = graph.ty(graph.inputs(id)[0]).shape.elements() / (output.elements() / columns).max(1);
-            let tile = tile::tile(Product { rows, columns, inner }, machine);
+            let right = &graph.ty(graph.inputs(id)[1]).shape;
+            let single = right.elements() == right.dims().iter().rev().take(2).product::<usize>();
+            // The generator joins the rows of all left matrices where there is one right matrix.
+            let rows = match output.rank() {
+                rank if rank >= 2 && (*transpose_a || !single) => output[rank - 2],
+                _ => output.elements() / columns.max(1),
+            };
+            let left = &graph.ty(graph.inputs(id)[0]).shape;
+            let inner = left[left.rank() - if *transpose_a { 2 } else { 1 }];
+            let tile = tile::tile(Product { rows, columns, inner, stride: inner * 4 }, machine);
             Schedule::Gemm(Tile { outer: tile::outer(columns * inner * 4, machine), ..tile })
         }
         _ => vector,
@@ -81,14 +87,15 @@ fn convolution(graph: &Graph, id: NodeId, conv: &Conv, machine: &Machine) -> Sch
     let outer = tile::outer(weights.bytes(), machine);
     if conv.groups == 1 && unit && conv.padding.is_none() {
         let rows = output.elements() / outputs.max(1);
-        let tile = tile::tile(Product { rows, columns: outputs, inner }, machine);
+        let tile = tile::tile(Product { rows, columns: outputs, inner, stride: channels * 4 }, machine);
         return Schedule::Gemm(Tile { outer, ..tile });
     }
     let width = output[column_axis];
     if conv.groups == channels && outputs == channels && channels > 1 {
         return Schedule::Depthwise(depthwise(image, weights.shape[2] * weights.shape[3], width, machine));
     }
-    let tile = tile::tile(Product { rows: width, columns: outputs / conv.groups, inner }, machine);
+    let stride = conv.strides[1] * channels * 4;
+    let tile = tile::tile(Product { rows: width, columns: outputs / conv.groups, inner, stride }, machine);
     let tile = Tile { outer, ..tile };
     if conv.groups == 1 { Schedule::Direct(tile) } else { Schedule::Grouped(tile) }
 }

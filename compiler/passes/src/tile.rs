@@ -16,6 +16,15 @@ const MOST_ROWS: usize = 14;
 const MOST_VECTORS: usize = 8;
 /// Narrowest vectors that a tile may have instead of the machine's widest, where that leaves fewer lanes empty.
 const NARROWEST: usize = 4;
+/// Bytes after which lines fall into the same set of the first cache, on nearly all processors: a page. Rows whose
+/// distance is a multiple of it, or of a half, a quarter and so on, share few sets.
+const SET_PERIOD: usize = 4096;
+/// A cache line.
+const LINE: usize = 64;
+/// Rows of one set that stay in the first cache (it has 8 ways or more) while weights pass by.
+const ROWS_IN_SET: usize = 6;
+/// Loads that a load from the second cache costs.
+const SECOND_CACHE: usize = 4;
 /// Cycles of a block's epilogue for each of its vectors, and for itself.
 const EPILOGUE: usize = 2;
 const BLOCK: usize = 8;
@@ -26,6 +35,8 @@ pub(crate) struct Product {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     pub(crate) inner: usize,
+    /// Bytes between positions in memory.
+    pub(crate) stride: usize,
 }
 
 /// The cheapest tile that fits the registers: accumulators, one vector of weights for each vector, one pixel.
@@ -70,7 +81,9 @@ pub(crate) fn cost(product: Product, tile: Tile, machine: &Machine) -> usize {
             return 0;
         }
         let arithmetic = rows * vectors * loads;
-        let memory = (rows + vectors) * multiply_add;
+        let in_set = rows.div_ceil(sets(product.stride));
+        let load = if in_set > ROWS_IN_SET { SECOND_CACHE } else { 1 };
+        let memory = (rows * load + vectors) * multiply_add;
         let step = arithmetic.max(memory).max(LATENCY * unit);
         product.inner * step + (EPILOGUE * rows * vectors + BLOCK) * unit
     };
@@ -85,6 +98,13 @@ pub(crate) fn cost(product: Product, tile: Tile, machine: &Machine) -> usize {
     total * 4 / unit
 }
 
+/// Sets of the first cache that rows at this distance fall into.
+fn sets(stride: usize) -> usize {
+    // The largest power of two that divides the distance, or what it leaves of the period.
+    let power = if stride == 0 { LINE } else { 1 << stride.trailing_zeros().min(usize::BITS - 1) };
+    SET_PERIOD / power.clamp(LINE, SET_PERIOD)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,7 +114,7 @@ mod tests {
     const AVX512: Machine = Machine { lanes: 16, registers: 32, multiply_add: 1, loads: 1, ..SSE };
 
     fn of(rows: usize, columns: usize, inner: usize, machine: &Machine) -> Tile {
-        tile(Product { rows, columns, inner }, machine)
+        tile(Product { rows, columns, inner, stride: inner * 4 }, machine)
     }
 
     #[test]
@@ -122,7 +142,13 @@ mod tests {
     fn half_empty_vectors_are_avoided() {
         assert_eq!(of(3136, 24, 144, &AVX512).lanes, 8);
         assert_eq!(of(3136, 32, 144, &AVX512).lanes, 16);
-        assert_eq!(of(100, 4, 36, &AVX2).lanes, 4);
+    }
+
+    #[test]
+    fn rows_that_share_a_set_are_few() {
+        assert!(of(196, 512, 1024, &AVX512).rows <= 6);
+        assert!(of(196, 512, 1000, &AVX512).rows > 6);
+        assert_eq!([sets(4096), sets(2048), sets(64), sets(4), sets(0)], [1, 2, 64, 64, 64]);
     }
 
     #[test]

@@ -112,7 +112,7 @@ fn traffic(bytes: usize) -> usize {
 
 fn direct_cost(sizes: &Sizes, tile: Tile, machine: &Machine) -> usize {
     let Sizes { batch, result: [height, width], inputs, outputs } = *sizes;
-    let product = Product { rows: width, columns: outputs, inner: 9 * inputs };
+    let product = Product { rows: width, columns: outputs, inner: 9 * inputs, stride: inputs * 4 };
     // The image is copied into its padding.
     let copy = (height * width * inputs).div_ceil(machine.lanes) * (STORE + 1) * UNIT;
     batch * (height * tile::cost(product, tile, machine) + copy) + traffic(9 * inputs * outputs * 4)
@@ -124,7 +124,8 @@ fn candidate(sizes: &Sizes, transform: &Transform, rows: usize, machine: &Machin
     let [down, across] = result.map(|extent| extent.div_ceil(transform.output));
     let positions = transform.positions();
     let tiles = rows * across;
-    let product = |rows: usize| Product { rows: rows * across, columns: outputs, inner: inputs };
+    let product =
+        |rows: usize| Product { rows: rows * across, columns: outputs, inner: inputs, stride: inputs * 4 };
     let tile = tile::tile(product(rows), machine);
     let (whole, rest) = (down / rows, down % rows);
     let multiply = |rows: usize| match rows {
@@ -162,7 +163,7 @@ mod tests {
 
     fn of(edge: usize, inputs: usize, outputs: usize, machine: &Machine) -> Option<Winograd> {
         let sizes = Sizes { batch: 1, result: [edge, edge], inputs, outputs };
-        let product = Product { rows: edge, columns: outputs, inner: 9 * inputs };
+        let product = Product { rows: edge, columns: outputs, inner: 9 * inputs, stride: inputs * 4 };
         best(&sizes, tile::tile(product, machine), machine)
     }
 

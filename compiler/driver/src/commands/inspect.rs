@@ -1,6 +1,5 @@
 //! `avocet inspect`: a model's layers, or the text form of a stage.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use avocet::inspect::{report, table};
@@ -58,7 +57,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
             }
         }
     };
-    // Whoever reads may stop reading, as `head` does.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    say!("{}", text.trim_end());
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,21 @@
 //! The subcommands, and what they share.
 
+/// Prints a line. Whoever reads may stop reading, as `head` does; that is no mistake, and `println!` would panic.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+/// The same to standard error.
+macro_rules! complain {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+pub(crate) use complain;
+
 pub(crate) mod compile;
 pub(crate) mod inspect;
 mod progress;

@@ -45,27 +45,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let costs = report(&model);
     let median = times[times.len() / 2].as_secs_f64();
     let plan = artifact.plan();
-    println!("model         {}", model.name());
-    println!("target        {target}");
-    println!(
+    say!("model         {}", model.name());
+    say!("target        {target}");
+    say!(
         "compiled in   {:.2} s ({} kernels, {} bytes of code)",
         compile_time.as_secs_f64(),
         artifact.program().kernels.len(),
         grouped(artifact.code_bytes() as u64)
     );
-    println!(
+    say!(
         "latency       {:.3} ms median, {:.3} ms minimum of {} runs, 1 thread",
         median * 1e3,
         times[0].as_secs_f64() * 1e3,
         times.len()
     );
-    println!("speed         {:.1} GFLOP/s", 2.0 * costs.multiply_adds as f64 / median / 1e9);
-    println!(
+    say!("speed         {:.1} GFLOP/s", 2.0 * costs.multiply_adds as f64 / median / 1e9);
+    say!(
         "arena         {} bytes (lower bound {})",
         grouped(plan.bytes as u64),
         grouped(plan.lower_bound as u64)
     );
-    println!("weights       {} bytes", grouped(artifact.weight_bytes() as u64));
+    say!("weights       {} bytes", grouped(artifact.weight_bytes() as u64));
     if !arguments.verify {
         return Ok(ExitCode::SUCCESS);
     }
@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         let difference = difference(got, expected);
         let verdict = if difference <= TOLERANCE { "ok" } else { "WRONG" };
         agree &= difference <= TOLERANCE;
-        println!("verify        {verdict}: output '{}' differs by {difference:.1e} of its scale", port.name);
+        say!("verify        {verdict}: output '{}' differs by {difference:.1e} of its scale", port.name);
     }
     Ok(if agree { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

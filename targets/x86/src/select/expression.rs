@@ -5,7 +5,7 @@ use avocet_ir::kernel::{
 };
 use regalloc2::VReg;
 
-use super::memory::{Place, width};
+use super::memory::Place;
 use super::{LoadKind, Location, Selector};
 use crate::instruction::Width;
 use crate::table::Op;
@@ -30,7 +30,7 @@ impl Selector<'_> {
     /// Where the value of an expression is.
     pub(super) fn expression(&mut self, value: ValueId, expression: &Expression) -> Result<Location, String> {
         let ty = self.kernel.ty(value);
-        let wide = width(ty)?;
+        let wide = self.width(ty)?;
         let register = match expression {
             Expression::Constant(Literal::F32(bits)) => return Ok(Location::Constant(*bits)),
             Expression::Constant(Literal::I32(number)) => return Ok(Location::Constant(*number as u32)),
