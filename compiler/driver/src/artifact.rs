@@ -13,6 +13,7 @@ use avocet_target_spec::Target;
 use crate::error::Error;
 use crate::jit::Compiled;
 use crate::output::Output;
+use crate::profile::parts;
 use crate::{header, library, manifest};
 
 /// A compiled model: code of all kernels, not yet placed anywhere.
@@ -70,6 +71,11 @@ impl Artifact {
         self.program.constant_layout().1
     }
 
+    /// Bytes of all data that a run touches but the caller's: weights and arena.
+    pub(crate) fn footprint(&self) -> u64 {
+        (self.weight_bytes() + self.plan().bytes) as u64
+    }
+
     /// Bytes of machine code.
     pub fn code_bytes(&self) -> usize {
         self.code.iter().map(|code| code.bytes.len()).sum()
@@ -83,7 +89,18 @@ impl Artifact {
     /// Places the code in this process. The target must be what the process runs on.
     pub fn jit(&self) -> Result<Compiled, Error> {
         let code = Code::new(&self.program, &self.code, &self.target)?;
-        Ok(Compiled::new(code, &self.program))
+        Ok(Compiled::new(code, Vec::new(), &self.program))
+    }
+
+    /// The same, with each part of the program as code of its own too, for a profile.
+    pub(crate) fn jit_in_parts(&self) -> Result<Compiled, Error> {
+        let parts = (0..parts::count(&self.program)).map(|number| {
+            let (program, code) = parts::alone(&self.program, &self.code, number);
+            Ok(Code::new(&program, &code, &self.target)?)
+        });
+        let parts = parts.collect::<Result<_, Error>>()?;
+        let code = Code::new(&self.program, &self.code, &self.target)?;
+        Ok(Compiled::new(code, parts, &self.program))
     }
 
     /// The bytes of a relocatable object file.

@@ -186,7 +186,7 @@ pub fn grouped(number: u64) -> String {
 }
 
 /// The end of a long name, which tells layers apart.
-fn shortened(name: &str) -> String {
+pub(crate) fn shortened(name: &str) -> String {
     const MOST: usize = 40;
     let count = name.chars().count();
     match count > MOST {

@@ -16,15 +16,22 @@ macro_rules! complain {
 }
 pub(crate) use complain;
 
+pub(crate) mod bench;
 pub(crate) mod compile;
 pub(crate) mod inspect;
+pub(crate) mod profile;
 mod progress;
 pub(crate) mod run;
 
+use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use avocet::{Error, LoadOptions, Model, Options, Target, TargetError};
+use avocet::measure::Budget;
+use avocet::{Artifact, Error, LoadOptions, Model, Options, Target, TargetError};
 use clap::Args;
+use progress::Progress;
+use serde::Serialize;
 
 /// Why a command did not do what was asked; every one of these is exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +73,51 @@ impl ModelArguments {
         };
         Ok(Model::open(&self.model, &options)?)
     }
+}
+
+/// Compiles a model for use in this process, with progress.
+pub(crate) fn compile_here(
+    model: &Model,
+    target: &TargetArguments,
+    code: &CodeArguments,
+) -> Result<Artifact, CommandError> {
+    let target = target.target()?;
+    let progress = Progress::new();
+    Ok(model.compile_with(&target, &code.options(), &|stage| progress.stage(stage))?)
+}
+
+/// How long to measure.
+#[derive(Args, Debug)]
+pub(crate) struct MeasureArguments {
+    /// Runs to measure; by default as many as fit in the time, at least 10.
+    #[arg(long)]
+    runs: Option<usize>,
+    /// Time to measure for.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds, conflicts_with = "runs")]
+    seconds: f64,
+}
+
+impl MeasureArguments {
+    pub(crate) fn budget(&self) -> Budget {
+        Budget { runs: self.runs, time: Duration::from_secs_f64(self.seconds), at_least: 10 }
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected seconds, from 0 to 86400".into()),
+    }
+}
+
+/// Prints to standard output. Whoever reads may stop reading, as `head` does.
+pub(crate) fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Prints a report as JSON; strings and numbers always have that form.
+pub(crate) fn print_json(report: &impl Serialize) {
+    print(&(serde_json::to_string_pretty(report).unwrap_or_default() + "\n"));
 }
 
 fn dimension(text: &str) -> Result<(String, usize), String> {
@@ -110,7 +162,15 @@ impl CodeArguments {
 
 #[cfg(test)]
 mod tests {
-    use super::dimension;
+    use super::{dimension, seconds};
+
+    #[test]
+    fn times_are_sane() {
+        assert_eq!(seconds("0.5"), Ok(0.5));
+        for wrong in ["-1", "NaN", "inf", "x", "1e9"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn dimensions_are_names_with_sizes() {

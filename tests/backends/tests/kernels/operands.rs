@@ -4,7 +4,7 @@ use avocet_backend_tests::check::words;
 use avocet_ir::kernel::{Access, Affine, BufferId, Element, KernelBuilder, UnaryOp, ValueId};
 
 /// Floats at the borders of everything: zeros, denormals, halves, borders of integers, infinities, NaN.
-pub const FLOATS: [f32; 32] = [
+pub(crate) const FLOATS: [f32; 32] = [
     0.0,
     -0.0,
     1.0,
@@ -40,7 +40,7 @@ pub const FLOATS: [f32; 32] = [
 ];
 
 /// Integers at the borders of everything.
-pub const INTEGERS: [i32; 16] = [
+pub(crate) const INTEGERS: [i32; 16] = [
     0,
     1,
     -1,
@@ -60,7 +60,7 @@ pub const INTEGERS: [i32; 16] = [
 ];
 
 /// The values of an element by their bits.
-pub fn values(element: Element) -> Vec<u32> {
+pub(crate) fn values(element: Element) -> Vec<u32> {
     match element {
         Element::F32 => FLOATS.iter().map(|f| f.to_bits()).collect(),
         _ => INTEGERS.iter().map(|&i| i as u32).collect(),
@@ -68,7 +68,7 @@ pub fn values(element: Element) -> Vec<u32> {
 }
 
 /// All combinations of two values, as two buffers; the number of elements is a multiple of every number of lanes.
-pub fn pairs(element: Element) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn pairs(element: Element) -> (Vec<u8>, Vec<u8>) {
     let values = values(element);
     let left = values.iter().flat_map(|&v| std::iter::repeat_n(v, values.len()));
     let right = values.iter().cycle().take(values.len() * values.len()).copied();
@@ -78,7 +78,7 @@ pub fn pairs(element: Element) -> (Vec<u8>, Vec<u8>) {
 /// How an operand comes to an operation. Back ends may fold a load that is used once, and constants, into instructions,
 /// and may overwrite what is not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// A load that is used only here.
     Loaded,
     /// A value that is used again afterwards.
@@ -92,7 +92,7 @@ pub enum Form {
 }
 
 /// All forms, with some constants; zero is one of them.
-pub const FORMS: [Form; 7] = [
+pub(crate) const FORMS: [Form; 7] = [
     Form::Loaded,
     Form::Kept,
     Form::Fresh,
@@ -103,7 +103,7 @@ pub const FORMS: [Form; 7] = [
 ];
 
 /// An operand of a form; `keep` gets it if it is to be used again.
-pub fn operand(
+pub(crate) fn operand(
     b: &mut KernelBuilder,
     form: Form,
     lanes: usize,
@@ -134,7 +134,7 @@ pub fn operand(
 
 /// A kernel that applies a function to all elements of its buffers, operands in the given forms, and stores each result
 /// and each operand that is used again.
-pub fn apply(
+pub(crate) fn apply(
     lanes: usize,
     inputs: &[(Element, Form)],
     result: Element,

@@ -1,0 +1,166 @@
+//! The parts of a program that are timed one by one, and what each of them is: the one place that knows how a program is
+//! divided.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use avocet_ir::Graph;
+use avocet_ir::backend::MachineCode;
+use avocet_ir::cost::{Work, costs, work};
+use avocet_ir::program::{Call, Program, Storage};
+
+use crate::measure::Limits;
+
+/// What is known of a part before it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Name of the graph's node.
+    pub(crate) node: String,
+    /// Its operator; empty for copies that no node asks for.
+    pub(crate) operator: String,
+    /// Name of the kernel.
+    pub(crate) kernel: String,
+    /// Multiply-adds of the node as the literature counts them: products with padding too, idle lanes not.
+    pub(crate) multiply_adds: u64,
+    /// What the kernel does.
+    pub(crate) work: Work,
+    /// Bytes of the constants that it reads.
+    pub(crate) weight_bytes: u64,
+    /// Bytes of everything else that it reads or writes, each once.
+    pub(crate) activation_bytes: u64,
+}
+
+impl Part {
+    /// Bytes that it moves.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.weight_bytes + self.activation_bytes
+    }
+
+    /// Floating-point operations that this way of computing can't do without: those of the multiply-adds that the node
+    /// needs, without activations and idle lanes; or all that the kernel does where it does fewer, as it leaves out
+    /// products with padding, and where the node needs no multiply-adds, as in activations and pooling.
+    pub(crate) fn operations(&self) -> u64 {
+        match self.multiply_adds.saturating_mul(2) {
+            0 => self.work.operations,
+            needed => needed.min(self.work.operations),
+        }
+    }
+
+    /// Least time in seconds by the machine's limits. Weights are read once in a run, so they come from where the whole
+    /// model (`footprint` bytes) has room; activations were written just before, so from where the part's own bytes have.
+    pub(crate) fn bound(&self, limits: &Limits, footprint: u64) -> f64 {
+        let weights = limits.transfer(self.weight_bytes, footprint);
+        let activations = limits.transfer(self.activation_bytes, self.bytes());
+        limits.compute(self.operations()).max(weights + activations)
+    }
+}
+
+/// Calls of each part, in order: a part is a call.
+fn calls(program: &Program) -> Vec<&[Call]> {
+    program.calls.chunks(1).collect()
+}
+
+/// Number of parts.
+pub(crate) fn count(program: &Program) -> usize {
+    calls(program).len()
+}
+
+/// A part as a program of its own in the same memory, with the code of its kernels.
+pub(crate) fn alone(program: &Program, code: &[MachineCode], part: usize) -> (Program, Vec<MachineCode>) {
+    let mut calls = calls(program)[part].to_vec();
+    let (mut kernels, mut codes) = (Vec::new(), Vec::new());
+    for call in &mut calls {
+        kernels.push(program.kernels[call.kernel].clone());
+        codes.push(code[call.kernel].clone());
+        // Under its number in the whole program each name is used once; here a kernel may come twice.
+        kernels[codes.len() - 1].name.push_str(&format!("_{}", codes.len()));
+        call.kernel = codes.len() - 1;
+    }
+    let part = Program {
+        name: program.name.clone(),
+        inputs: program.inputs.clone(),
+        outputs: program.outputs.clone(),
+        kernels,
+        calls,
+        temporaries: program.temporaries.clone(),
+        constants: program.constants.clone(),
+        plan: program.plan.clone(),
+    };
+    (part, codes)
+}
+
+/// What each part is. `graph` is the one that the program was made from.
+pub(crate) fn parts(program: &Program, graph: &Graph) -> Vec<Part> {
+    let works: Vec<Work> = program.kernels.iter().map(work).collect();
+    let mut executed: BTreeMap<&str, u64> = BTreeMap::new();
+    for call in &program.calls {
+        *executed.entry(&call.node).or_default() += works[call.kernel].multiply_adds;
+    }
+    let mut needed: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
+    for (id, cost) in costs(graph).0 {
+        let node = graph.node(id);
+        needed.entry(&node.name).or_insert((0, node.op.name())).0 += cost.multiply_adds;
+    }
+    calls(program)
+        .into_iter()
+        .map(|calls| {
+            let mut part = Part::default();
+            let mut seen = BTreeSet::new();
+            for call in calls {
+                let kernel = &program.kernels[call.kernel];
+                let (needed, operator) = needed.get(call.node.as_str()).copied().unwrap_or_default();
+                join(&mut part.node, &call.node);
+                join(&mut part.operator, operator);
+                join(&mut part.kernel, &kernel.name);
+                // A node may be several calls, such as padding and convolution: each has its share of what is needed.
+                let own = works[call.kernel];
+                let all = executed.get(call.node.as_str()).copied().unwrap_or_default();
+                let share = u128::from(needed) * u128::from(own.multiply_adds) / u128::from(all.max(1));
+                part.multiply_adds += u64::try_from(share).unwrap_or(u64::MAX);
+                part.work.operations += own.operations;
+                part.work.multiply_adds += own.multiply_adds;
+                for (argument, buffer) in call.arguments.iter().zip(&kernel.buffers) {
+                    if seen.insert((argument.storage, argument.offset)) {
+                        match argument.storage {
+                            Storage::Constant(_) => part.weight_bytes += buffer.bytes() as u64,
+                            _ => part.activation_bytes += buffer.bytes() as u64,
+                        }
+                    }
+                }
+            }
+            part
+        })
+        .collect()
+}
+
+/// Appends a name unless it is the last one already.
+fn join(names: &mut String, name: &str) {
+    if names.is_empty() {
+        names.push_str(name);
+    } else if !name.is_empty() && names.rsplit(" + ").next() != Some(name) {
+        names.push_str(" + ");
+        names.push_str(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_those_that_can_not_be_left_out() {
+        let part = |multiply_adds, operations| {
+            let work = Work { operations, multiply_adds: operations / 2 };
+            Part { multiply_adds, work, ..Part::default() }.operations()
+        };
+        assert_eq!(part(10, 24), 20, "idle lanes and activations are no need of the node");
+        assert_eq!(part(10, 16), 16, "products with padding that the kernel leaves out");
+        assert_eq!(part(0, 7), 7, "nodes without multiply-adds");
+    }
+
+    #[test]
+    fn names_are_joined_once_each_in_a_row() {
+        let mut names = String::new();
+        ["a", "a", "", "b", "a"].iter().for_each(|name| join(&mut names, name));
+        assert_eq!(names, "a + b + a");
+    }
+}
