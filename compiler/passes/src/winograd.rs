@@ -49,6 +49,8 @@ const STORE: usize = 2;
 /// Quarters of a cycle, the unit of all estimates.
 const UNIT: usize = 4;
 
+/// A distance of rows that fall into different sets of the cache: any odd number of lines.
+const SPACED: usize = 64;
 /// Most strips of a node: each is code to generate and calls to make.
 const MOST_STRIPS: usize = 1024;
 /// Most multiply-adds of a convolution: larger ones, which no machine computes, would make the estimates overflow.
@@ -124,8 +126,9 @@ fn candidate(sizes: &Sizes, transform: &Transform, rows: usize, machine: &Machin
     let [down, across] = result.map(|extent| extent.div_ceil(transform.output));
     let positions = transform.positions();
     let tiles = rows * across;
+    // The kernels space the rows such that they fall into different sets of the cache.
     let product =
-        |rows: usize| Product { rows: rows * across, columns: outputs, inner: inputs, stride: inputs * 4 };
+        |rows: usize| Product { rows: rows * across, columns: outputs, inner: inputs, stride: SPACED };
     let tile = tile::tile(product(rows), machine);
     let (whole, rest) = (down / rows, down % rows);
     let multiply = |rows: usize| match rows {
