@@ -1,32 +1,45 @@
-//! What a host of a compiled avocet model needs: the C ABI's types, arenas, and external weights.
+//! What a host of a compiled avocet model needs: the C ABI's types, arenas, external weights, and a pool of threads.
 //!
-//! A compiled model is one function, [`Invoke`]. It allocates nothing, calls nothing and keeps nothing between calls, so
-//! that any number of threads may run the same model, each with an [`Arena`] of its own. This crate is `no_std`
+//! A compiled model is one function, [`Invoke`]. It allocates nothing and keeps nothing between calls, so that any number
+//! of threads may run the same model, each with an [`Arena`] of its own; and it calls nothing but the
+//! [`ParallelFor`] that the host may give it, to run the parts of one call on several threads. This crate is `no_std`
 //! with two default features: without `alloc` the host brings the arena's memory; without `mmap`, which needs `std`, the
-//! memory of external weights.
+//! memory of external weights. The feature `std` adds [`Pool`], which is such a `ParallelFor`.
 
 #![no_std]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(any(test, feature = "mmap"))]
+#[cfg(any(test, feature = "mmap", feature = "std"))]
 extern crate std;
 
 #[cfg(feature = "alloc")]
 mod arena;
 #[cfg(feature = "mmap")]
 mod mapped;
+#[cfg(feature = "std")]
+mod pool;
 pub mod weights;
 
 #[cfg(feature = "alloc")]
 pub use arena::Arena;
 #[cfg(feature = "mmap")]
 pub use mapped::{MapError, Mapped};
+#[cfg(feature = "std")]
+pub use pool::Pool;
 
 use core::ffi::c_void;
 
 /// Alignment in bytes of the arena and of weights.
 pub const ALIGNMENT: usize = 64;
+
+/// One part of a step of a model; called with the argument that came with it and the part's number.
+pub type Body = unsafe extern "C" fn(argument: *mut c_void, index: usize);
+
+/// Runs `body(argument, index)` once for each `index` below `count`, on any threads and in any order, and returns when
+/// all of them have returned. Gets the `pool` of the [`Context`] first.
+pub type ParallelFor =
+    unsafe extern "C" fn(pool: *mut c_void, count: usize, body: Body, argument: *mut c_void);
 
 /// What a model's function gets beyond inputs and outputs: `struct avocet_context` in C.
 #[repr(C)]
@@ -37,6 +50,24 @@ pub struct Context {
     pub arena: *mut c_void,
     /// The model's weights when they are external (see [`weights`]), else null. Shared by any number of calls.
     pub weights: *const c_void,
+    /// Runs the parts of a step on several threads; `None` runs them in order on the caller's. Results are the same.
+    pub parallel_for: Option<ParallelFor>,
+    /// Handed to `parallel_for`.
+    pub pool: *mut c_void,
+}
+
+impl Context {
+    /// A context for the caller's thread alone.
+    pub const fn new(arena: *mut c_void, weights: *const c_void) -> Self {
+        Context { arena, weights, parallel_for: None, pool: core::ptr::null_mut() }
+    }
+
+    /// The same, with parts of a step run by a pool, which must live as long as the context is used.
+    #[cfg(feature = "std")]
+    pub fn with_pool(self, pool: &Pool) -> Self {
+        let (parallel_for, pool) = pool.parallel_for();
+        Context { parallel_for: Some(parallel_for), pool, ..self }
+    }
 }
 
 /// A compiled model: `int32_t NAME_invoke(const void *const *inputs, void *const *outputs, const avocet_context *)`.

@@ -58,7 +58,7 @@ pub fn bench(model: &Model, artifact: &Artifact, budget: &Budget) -> Result<Benc
     let compiled = artifact.jit()?;
     let inputs = inputs(model);
     let mut meter = Meter::new(artifact.target())?;
-    let mut session = compiled.session()?;
+    let mut session = compiled.session_with_threads(budget.threads)?;
     let mut times = Vec::new();
     alternate(&mut meter, budget, TURN, |runs| {
         // Untimed: it brings back into the caches what the meter has driven out.
@@ -78,19 +78,21 @@ pub fn bench(model: &Model, artifact: &Artifact, budget: &Budget) -> Result<Benc
     let bound: f64 = parts.iter().map(|part| part.bound(&limits, footprint)).sum();
     let level = limits.level(footprint);
     let gflops = 2.0 * multiply_adds as f64 / time.min_seconds() / 1e9;
+    // The limits are those of one core.
+    let cores = budget.threads.max(1) as f64;
     Ok(Bench {
         model: model.name().into(),
         target: artifact.target().to_string(),
-        threads: 1,
+        threads: budget.threads,
         multiply_adds,
         gflops,
         median_gflops: 2.0 * multiply_adds as f64 / time.median_seconds() / 1e9,
         bytes_moved,
         gigabytes_per_second: bytes_moved as f64 / time.min_seconds() / 1e9,
         level: level.map_or("memory", |level| level.name),
-        share_of_compute: gflops / limits.gflops,
+        share_of_compute: gflops / limits.gflops / cores,
         share_of_bandwidth: limits.transfer(bytes_moved, footprint) / time.min_seconds(),
-        share_of_roofline: bound / time.min_seconds(),
+        share_of_roofline: bound / cores / time.min_seconds(),
         weight_bytes: artifact.weight_bytes(),
         arena_bytes: artifact.plan().bytes,
         code_bytes: artifact.code_bytes(),

@@ -3,6 +3,7 @@
 use avocet_ir::backend::Backend;
 use avocet_ir::kernel::Element;
 use avocet_kernels::lower;
+use avocet_passes::partition::{Partition, partition};
 use avocet_passes::schedule::{Machine, ScheduleOptions, schedule};
 use avocet_passes::{Context, memory, run_all};
 use avocet_reference::Reference;
@@ -28,11 +29,23 @@ pub struct Options {
     /// Only methods whose rounding errors are those of plain sums. Without it convolutions may go by Winograd's method,
     /// which rounds a little more.
     pub exact: bool,
+    /// Most parts that the work of an operator is divided into, for hosts that run it on several threads; 1 for none. The
+    /// results are the same for any number of threads.
+    pub parts: usize,
+    /// Whether operators between which much would be stored are computed together, strip by strip.
+    pub fuse: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { name: None, weights: Weights::Embedded, verify: cfg!(debug_assertions), exact: false }
+        Options {
+            name: None,
+            weights: Weights::Embedded,
+            verify: cfg!(debug_assertions),
+            exact: false,
+            parts: 8,
+            fuse: true,
+        }
     }
 }
 
@@ -83,7 +96,9 @@ impl Model {
             loads: target.issue.loads as usize,
             l2: target.caches.l2 as usize,
         };
-        let schedules = schedule(&graph, &machine, ScheduleOptions { exact: options.exact })?;
+        let mut schedules = schedule(&graph, &machine, ScheduleOptions { exact: options.exact })?;
+        let choices = Partition { parts: options.parts, fuse: options.fuse };
+        partition(&graph, &mut schedules, &machine, &choices);
         progress(Stage::Lowering);
         let mut program = lower(&graph, &schedules)?;
         progress(Stage::Planning);

@@ -12,10 +12,15 @@ use crate::artifact::Artifact;
 const COMMON: &str = "\
 #ifndef AVOCET_CONTEXT
 #define AVOCET_CONTEXT
-/* What a model gets beyond inputs and outputs. */
+/* What a model gets beyond inputs and outputs. Set unused fields to NULL: later versions may add some at the end. */
 typedef struct avocet_context {
     void *arena;         /* memory for intermediate tensors; not shared by concurrent calls */
     const void *weights; /* external weights, or NULL when they are in the object */
+    /* Calls body(argument, index) once for each index below count, on any threads and in any order, and returns when all
+       of them have returned. NULL runs everything on the caller's thread; the results are the same to the bit. Parts are
+       tens of microseconds long, so a pool should keep its threads awake between regions. */
+    void (*parallel_for)(void *pool, size_t count, void (*body)(void *argument, size_t index), void *argument);
+    void *pool; /* handed to parallel_for */
 } avocet_context;
 
 /* What models return. */
@@ -111,9 +116,9 @@ pub(crate) fn text(artifact: &Artifact) -> String {
         }
     }
     line(&format!(
-        "\n/* Runs the network. `inputs` and `outputs` hold {} and {} pointers. Allocates nothing, calls nothing, keeps\n   \
-         nothing between calls: any number of threads may call it, each with an arena of its own. Outputs and arena must\n   \
-         not overlap anything else. Returns AVOCET_OK, or what is wrong with a pointer. */",
+        "\n/* Runs the network. `inputs` and `outputs` hold {} and {} pointers. Allocates nothing, keeps nothing between\n   \
+         calls, calls nothing but context.parallel_for: any number of threads may call it, each with an arena of its own.\n   \
+         Outputs and arena must not overlap anything else. Returns AVOCET_OK, or what is wrong with a pointer. */",
         inputs.len(),
         outputs.len()
     ));
@@ -132,11 +137,14 @@ pub(crate) fn text(artifact: &Artifact) -> String {
         // C has no empty arrays.
         if all.is_empty() { "NULL".into() } else { all.join(", ") }
     };
-    line("\n/* The same with typed pointers. */");
+    line("\n/* The same with typed pointers, on one thread. */");
     line(&format!("static inline int32_t {name}_run({}) {{", parameters.join(", ")));
     line(&format!("    const void *inputs[] = {{{}}};", pointers("input", inputs.len())));
     line(&format!("    void *outputs[] = {{{}}};", pointers("output", outputs.len())));
-    line(&format!("    avocet_context context = {{arena, {}}};", if external { "weights" } else { "NULL" }));
+    line(&format!(
+        "    avocet_context context = {{arena, {}, NULL, NULL}};",
+        if external { "weights" } else { "NULL" }
+    ));
     line(&format!("    return {name}_invoke(inputs, outputs, &context);\n}}"));
     if external {
         line(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use avocet_ir::program::{Port, Program};
 use avocet_ir::tensor::{DType, TensorData};
 use avocet_ir::{Tensor, TensorType};
-use avocet_runtime::{Arena, Context, Status};
+use avocet_runtime::{Arena, Context, Pool, Status};
 use avocet_target_cranelift::jit::Code;
 use thiserror::Error;
 
@@ -34,6 +34,14 @@ pub enum RunError {
     /// There is not enough memory for the intermediate tensors.
     #[error("there is no memory for an arena of {0} bytes")]
     Memory(usize),
+    /// Threads could not be started; the text says why.
+    #[error("starting {threads} threads: {problem}")]
+    Threads {
+        /// Threads that were asked for.
+        threads: usize,
+        /// The operating system's reason.
+        problem: String,
+    },
     /// The compiled code refused its pointers; a defect of avocet.
     #[error("the compiled code returned status {0} (please report this)")]
     Status(i32),
@@ -86,11 +94,19 @@ impl Compiled {
         Ok(session.into_outputs())
     }
 
-    /// Memory for runs one after the other.
+    /// Memory for runs one after the other, on the caller's thread.
     pub fn session(&self) -> Result<Session<'_>, RunError> {
+        self.session_with_threads(1)
+    }
+
+    /// Memory for runs one after the other, and threads to share the work of each run; the results are the same for any
+    /// number of threads.
+    pub fn session_with_threads(&self, threads: usize) -> Result<Session<'_>, RunError> {
+        let failed = |e: std::io::Error| RunError::Threads { threads, problem: e.to_string() };
+        let pool = if threads > 1 { Some(Pool::new(threads).map_err(failed)?) } else { None };
         let arena = Arena::try_new(self.arena_bytes).ok_or(RunError::Memory(self.arena_bytes))?;
         let outputs = self.outputs.iter().map(|port| Buffer::new(&port.ty)).collect();
-        Ok(Session { model: self, arena, outputs })
+        Ok(Session { model: self, pool, arena, outputs })
     }
 }
 
@@ -150,6 +166,7 @@ fn pointer(tensor: &Tensor) -> *const c_void {
 #[derive(Debug)]
 pub struct Session<'a> {
     model: &'a Compiled,
+    pool: Option<Pool>,
     arena: Arena,
     outputs: Vec<Buffer>,
 }
@@ -190,11 +207,12 @@ impl Session<'_> {
         }
         let inputs: Vec<*const c_void> = inputs.iter().map(pointer).collect();
         let outputs: Vec<*mut c_void> = self.outputs.iter_mut().map(Buffer::as_mut_ptr).collect();
-        let context = Context { arena: self.arena.as_mut_ptr(), weights: self.model.weights.as_ptr() };
+        let context = Context::new(self.arena.as_mut_ptr(), self.model.weights.as_ptr());
+        let context = self.pool.as_ref().map_or(context, |pool| context.with_pool(pool));
         for (number, code) in codes.iter().enumerate() {
             let start = Instant::now();
             // SAFETY: inputs were just checked to be of the model's types, outputs were made of them and the arena of the
-            // plan's size, all exclusively borrowed or owned by this session; the weights are the program's constants.
+            // plan's size, all exclusively borrowed or owned by this session, and so is the pool; the weights are the program's constants.
             // A part of the program has the same inputs, outputs, plan and constants.
             let status = unsafe { code.invoke(&inputs, &outputs, &context) };
             let time = start.elapsed();

@@ -1,4 +1,4 @@
-//! Schedules: how each operator is to be computed, as plain data.
+//! Schedules: how each operator is to be computed, in how many parts, and which operators together, as plain data.
 //!
 //! A schedule is chosen by a cost model (in `passes`) for a graph and a machine, and read by the kernel generators. It
 //! never changes what is computed beyond the order of floating-point sums.
@@ -111,20 +111,80 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// The schedule of each node that is computed (inputs and constants have none).
+/// What is divided when a node is computed in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Axis {
+    /// Rows of the result: pixels, rows of an image or of a matrix.
+    Rows,
+    /// Columns of a matrix product: output channels, with the weights that they need.
+    Columns,
+}
+
+/// A node computed in parts that may run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Split {
+    /// What is divided.
+    pub axis: Axis,
+    /// Parts; fewer where there is not enough to divide.
+    pub parts: usize,
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let axis = match self.axis {
+            Axis::Rows => "rows",
+            Axis::Columns => "columns",
+        };
+        write!(f, "{} parts of {axis}", self.parts)
+    }
+}
+
+/// Nodes computed together, strip by strip: each one's result is the next one's image and has no other reader, so only a
+/// strip of it ever exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// The nodes, in order.
+    pub nodes: Vec<NodeId>,
+    /// Rows of the last node's result in a strip.
+    pub rows: usize,
+    /// Parts that may run at the same time, each a run of strips.
+    pub parts: usize,
+}
+
+/// How a graph is computed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Schedules(pub BTreeMap<NodeId, Schedule>);
+pub struct Schedules {
+    /// The schedule of each node that is computed (inputs and constants have none).
+    pub nodes: BTreeMap<NodeId, Schedule>,
+    /// Nodes computed in parts; not those of chains.
+    pub splits: BTreeMap<NodeId, Split>,
+    /// Nodes computed together; no node is in two chains.
+    pub chains: Vec<Chain>,
+}
 
 impl Schedules {
-    /// Text form: one node a line in the graph's order.
+    /// The chain that a node is in, and its place there.
+    pub fn chain(&self, id: NodeId) -> Option<(&Chain, usize)> {
+        let find = |chain: &Chain| chain.nodes.iter().position(|&node| node == id);
+        self.chains.iter().find_map(|chain| Some((chain, find(chain)?)))
+    }
+
+    /// Text form: one node a line in the graph's order, then the chains.
     pub fn to_text(&self, graph: &Graph) -> String {
         let mut text = format!("schedule {}\n", graph.name());
         for id in graph.topological().unwrap_or_default() {
-            if let Some(schedule) = self.0.get(&id) {
+            if let Some(schedule) = self.nodes.get(&id) {
                 let node = graph.node(id);
                 let name = node.name.escape_debug();
-                text += &format!("  {:<16} {schedule:<30} {} ; {name}\n", node.op.name(), node.outputs[0]);
+                let split = self.splits.get(&id).map(|split| format!(" in {split}")).unwrap_or_default();
+                text +=
+                    &format!("  {:<16} {schedule:<30} {}{split} ; {name}\n", node.op.name(), node.outputs[0]);
             }
+        }
+        for Chain { nodes, rows, parts } in &self.chains {
+            let names: Vec<String> =
+                nodes.iter().map(|&id| graph.node(id).name.escape_debug().to_string()).collect();
+            text += &format!("  chain {} ; strips of {rows} rows, {parts} parts\n", names.join(" -> "));
         }
         text
     }

@@ -79,14 +79,19 @@ impl Epilogue {
             return Ok(Source::Immediate(value));
         }
         let shape = &problem.inputs[operand].shape;
-        let strides = view::strides(shape, &problem.output.shape, groups).ok_or_else(|| {
+        let mut strides = view::strides(shape, &problem.output.shape, groups).ok_or_else(|| {
             LowerError::unsupported(problem, format!("an epilogue operand of shape {shape} in this kernel"))
         })?;
+        if let (true, [outer @ .., _], Some(width)) =
+            (problem.has_rows(shape), &mut strides[..], problem.output.dims().last())
+        {
+            outer.iter_mut().for_each(|stride| *stride = *stride / width * problem.pitch);
+        }
         if shape == &problem.output.shape && problem.constants[operand].is_none() {
             self.whole.push(operands.len());
         }
         let name = format!("e{}", operands.len());
-        let buffer = b.buffer(name, Element::F32, shape.elements(), Access::Read);
+        let buffer = b.buffer(name, Element::F32, problem.pitched(shape), Access::Read);
         operands.push(Operand::Input(operand));
         Ok(Source::Memory(buffer, strides))
     }

@@ -33,7 +33,7 @@ pub(crate) fn pointwise(problem: &Problem, tile: Tile, emitter: &mut Emitter) ->
     let mut b = KernelBuilder::new("pointwise");
     let x = b.buffer("x", Element::F32, image.shape.elements(), Access::Read);
     let w = b.buffer("w", Element::F32, packed_length, Access::Read);
-    let y = b.buffer("y", Element::F32, problem.output.shape.elements(), Access::Write);
+    let y = b.buffer("y", Element::F32, problem.pitched(&problem.output.shape), Access::Write);
     let mut operands = vec![Operand::Input(0), packed, Operand::Output];
     let epilogue = Epilogue::new(problem, groups, &mut b, &mut operands)?;
 
@@ -46,10 +46,11 @@ pub(crate) fn pointwise(problem: &Problem, tile: Tile, emitter: &mut Emitter) ->
             k_stride: 1,
             b: (w, Affine::default()),
             columns: Columns::Packed,
-            c: (y, &first_row * outputs),
+            c: (y, &first_row * problem.pitch),
             rows,
             inner: inputs,
             width: outputs,
+            pitch: problem.pitch,
         };
         product.emit(b, tile, &epilogue, &coordinates);
     });
@@ -87,6 +88,8 @@ struct Product {
     rows: usize,
     inner: usize,
     width: usize,
+    /// Elements between rows of the result.
+    pitch: usize,
 }
 
 impl Product {
@@ -137,7 +140,7 @@ impl Product {
             let (r, v) = (i / vectors, i % vectors);
             let valid = if v + 1 == vectors { last } else { tile.lanes };
             let (row, column) = (&row + r, &column + v * tile.lanes);
-            let index = &self.c.1 + &row * self.width + column.clone();
+            let index = &self.c.1 + &row * self.pitch + column.clone();
             let mut at = outer.to_vec();
             at.extend([row, column]);
             let value = epilogue.apply(b, sum, &at, valid);
@@ -192,7 +195,7 @@ pub(crate) fn matmul(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> Re
     let mut b = KernelBuilder::new("matmul");
     let x = b.buffer("a", Element::F32, left.shape.elements(), Access::Read);
     let w = b.buffer("b", Element::F32, b_length, Access::Read);
-    let y = b.buffer("c", Element::F32, output.elements(), Access::Write);
+    let y = b.buffer("c", Element::F32, problem.pitched(output), Access::Write);
     let mut operands = vec![Operand::Input(0), b_operand, Operand::Output];
     let epilogue = Epilogue::new(problem, &groups, &mut b, &mut operands)?;
 
@@ -210,7 +213,7 @@ pub(crate) fn matmul(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> Re
     };
     let (a_strides, b_strides) =
         (over_batch(&left.shape, rows * inner), over_batch(&right.shape, inner * width));
-    let c_strides = dense(batch.dims(), rows * width);
+    let c_strides = dense(batch.dims(), rows * problem.pitch);
     view::nest(&mut b, batch.dims(), |b, coordinates| {
         let b_start = match columns {
             Columns::Packed => Affine::default(),
@@ -226,6 +229,7 @@ pub(crate) fn matmul(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> Re
             rows,
             inner,
             width,
+            pitch: problem.pitch,
         };
         product.emit(b, tile, &epilogue, &coordinates);
     });

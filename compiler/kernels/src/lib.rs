@@ -6,6 +6,7 @@
 //!
 //! A generator is added as one file and one line in [`lower()`]'s table.
 
+mod chain;
 mod depthwise;
 mod direct;
 mod elementwise;
@@ -17,10 +18,12 @@ mod math;
 mod microkernel;
 mod movement;
 mod pack;
+mod parts;
 mod pool;
 mod problem;
 mod reduce;
 mod resize;
+mod slice;
 mod sliding;
 #[cfg(test)]
 mod tests;

@@ -11,14 +11,14 @@ use thiserror::Error;
 
 use avocet_ir::kernel::{Access, Element, Kernel, KernelBuilder};
 use avocet_ir::op::Op;
-use avocet_ir::program::{Argument, Call, Port, Program, ProgramError, Storage};
+use avocet_ir::program::{Call, Port, Program, ProgramError, Step, Storage};
 use avocet_ir::schedule::{Schedule, Schedules};
 use avocet_ir::tensor::TensorData;
 use avocet_ir::{Graph, GraphError, NodeId, TensorType, Value};
 
-use crate::emitter::{Emitter, Operand};
+use crate::emitter::Emitter;
 use crate::problem::Problem;
-use crate::{depthwise, direct, elementwise, gemm, movement, pool, reduce, resize, winograd};
+use crate::{chain, depthwise, direct, elementwise, gemm, movement, parts, pool, reduce, resize, winograd};
 
 /// Why a graph can't be lowered.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -50,7 +50,7 @@ impl LowerError {
 }
 
 /// Hands the problem to the generator of its family: the list of all there are.
-fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), LowerError> {
+pub(crate) fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), LowerError> {
     match (problem.op, problem.schedule) {
         (Op::Conv(_), Schedule::Gemm(tile)) => gemm::pointwise(problem, tile, emitter),
         (Op::Conv(_), Schedule::Direct(tile) | Schedule::Grouped(tile)) => {
@@ -89,6 +89,11 @@ fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), LowerError> 
 /// Lowers a graph. The result has no memory plan yet.
 pub fn lower(graph: &Graph, schedules: &Schedules) -> Result<Program, LowerError> {
     let mut lowering = Lowering::new(graph);
+    for chain in &schedules.chains {
+        if chain::fits(graph, chain, schedules)? {
+            lowering.chains.push(chain.nodes.clone());
+        }
+    }
     lowering.assign_storage(graph, schedules)?;
     for id in graph.topological()? {
         lowering.node(graph, id, schedules)?;
@@ -98,13 +103,16 @@ pub fn lower(graph: &Graph, schedules: &Schedules) -> Result<Program, LowerError
     Ok(lowering.program)
 }
 
-struct Lowering {
-    program: Program,
+/// A program in the making.
+pub(crate) struct Lowering {
+    pub(crate) program: Program,
     storage: HashMap<Value, Storage>,
     /// Kernels by their code, to call the same code under one name.
     kernels: HashMap<u64, Vec<usize>>,
     /// Constants by a hash of their bytes.
     constants: HashMap<u64, Vec<usize>>,
+    /// Nodes of each chain that is computed together.
+    chains: Vec<Vec<NodeId>>,
 }
 
 impl Lowering {
@@ -116,12 +124,13 @@ impl Lowering {
             inputs: inputs.map(|node| port(&node.name, &node.outputs[0])).collect(),
             outputs: graph.outputs().iter().map(|o| port(&o.name, graph.ty(o.value))).collect(),
             kernels: Vec::new(),
-            calls: Vec::new(),
+            steps: Vec::new(),
             temporaries: Vec::new(),
             constants: Vec::new(),
             plan: None,
         };
-        Lowering { program, storage: HashMap::new(), kernels: HashMap::new(), constants: HashMap::new() }
+        let (storage, kernels, constants) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Lowering { program, storage, kernels, constants, chains: Vec::new() }
     }
 
     /// Gives each value its storage, aliases together.
@@ -131,7 +140,7 @@ impl Lowering {
         let mut root: HashMap<Value, Value> = HashMap::new();
         for &id in &order {
             let value = Value::from(id);
-            let alias = schedules.0.get(&id) == Some(&Schedule::Alias);
+            let alias = schedules.nodes.get(&id) == Some(&Schedule::Alias);
             let source =
                 if alias { graph.inputs(id).first().and_then(|v| root.get(v)).copied() } else { None };
             root.insert(value, source.unwrap_or(value));
@@ -155,6 +164,7 @@ impl Lowering {
                     let number = graph.input_nodes().iter().position(|&input| input == id);
                     Storage::Input(number.unwrap_or(usize::MAX))
                 }
+                (true, _) if self.is_within_chain(id) => continue,
                 // Constants are added when something reads them as they are: most are packed by their users.
                 (true, Op::Constant(_)) => continue,
                 (true, _) => match written.get(&value) {
@@ -167,7 +177,12 @@ impl Lowering {
         Ok(())
     }
 
-    fn temporary(&mut self, bytes: usize) -> Storage {
+    /// Whether only strips of the node's result exist.
+    fn is_within_chain(&self, id: NodeId) -> bool {
+        self.chains.iter().any(|chain| chain.contains(&id) && chain.last() != Some(&id))
+    }
+
+    pub(crate) fn temporary(&mut self, bytes: usize) -> Storage {
         self.program.temporaries.push(bytes);
         Storage::Temporary(self.program.temporaries.len() - 1)
     }
@@ -177,40 +192,25 @@ impl Lowering {
         if matches!(node.op, Op::Input(_) | Op::Constant(_)) {
             return Ok(());
         }
-        let schedule = *schedules.0.get(&id).ok_or_else(|| LowerError::Unscheduled(node.name.clone()))?;
+        let schedule = scheduled(graph, id, schedules)?;
         if schedule == Schedule::Alias || node.outputs[0].shape.elements() == 0 {
             return Ok(());
         }
-        let problem = Problem::new(graph, id, schedule);
-        let mut emitter = Emitter::default();
-        generate(&problem, &mut emitter)?;
-        let inputs = graph.inputs(id);
-        let constants: Vec<Storage> = emitter.constants.into_iter().map(|c| self.constant(c)).collect();
-        let scratch: Vec<Storage> = emitter.scratch.into_iter().map(|bytes| self.temporary(bytes)).collect();
-        for call in emitter.calls {
-            let mut arguments = Vec::with_capacity(call.arguments.len());
-            for (operand, offset) in call.arguments {
-                let storage = match operand {
-                    Operand::Input(i) => self.value(graph, inputs[i]),
-                    Operand::Output => self.value(graph, id.into()),
-                    Operand::Constant(i) => constants[i],
-                    Operand::Scratch(i) => scratch[i],
-                };
-                arguments.push(Argument { storage, offset });
+        let step = match self.chains.iter().position(|chain| chain.contains(&id)) {
+            Some(number) if self.chains[number].last() == Some(&id) => {
+                let nodes = self.chains[number].clone();
+                chain::step(self, graph, &nodes, schedules)?
             }
-            let kernel = self.kernel(call.kernel);
-            self.program.calls.push(Call {
-                kernel,
-                arguments,
-                in_place: call.in_place,
-                node: node.name.clone(),
-            });
-        }
+            // Computed with the last node of its chain.
+            Some(_) => return Ok(()),
+            None => parts::step(self, graph, id, schedules)?,
+        };
+        self.program.steps.push(step);
         Ok(())
     }
 
     /// Storage of a value; a constant that is read as it is becomes one of the program's.
-    fn value(&mut self, graph: &Graph, value: Value) -> Storage {
+    pub(crate) fn value(&mut self, graph: &Graph, value: Value) -> Storage {
         if let Some(&storage) = self.storage.get(&value) {
             return storage;
         }
@@ -226,7 +226,7 @@ impl Lowering {
         storage
     }
 
-    fn constant(&mut self, data: TensorData) -> Storage {
+    pub(crate) fn constant(&mut self, data: TensorData) -> Storage {
         let candidates = self.constants.entry(hash(&data.to_le_bytes())).or_default();
         // Compared by bits, so that NaN equals itself and 0.0 differs from -0.0.
         let same = |&i: &usize| self.program.constants[i].to_le_bytes() == data.to_le_bytes();
@@ -239,7 +239,7 @@ impl Lowering {
     }
 
     /// Number of a kernel, the same for the same code; names of different kernels are made different.
-    fn kernel(&mut self, mut kernel: Kernel) -> usize {
+    pub(crate) fn kernel(&mut self, mut kernel: Kernel) -> usize {
         let candidates = self.kernels.entry(hash(&kernel.code())).or_default();
         let same = |&&i: &&usize| self.program.kernels[i].code() == kernel.code();
         if let Some(&number) = candidates.iter().find(same) {
@@ -263,9 +263,15 @@ impl Lowering {
             let kernel = self.kernel(copy(ty));
             let arguments = vec![source.into(), Storage::Output(number).into()];
             let call = Call { kernel, arguments, in_place: Vec::new(), node: output.name.clone() };
-            self.program.calls.push(call);
+            self.program.steps.push(Step::sequential(vec![call]));
         }
     }
+}
+
+/// The schedule of a node.
+pub(crate) fn scheduled(graph: &Graph, id: NodeId, schedules: &Schedules) -> Result<Schedule, LowerError> {
+    let missing = || LowerError::Unscheduled(graph.node(id).name.clone());
+    schedules.nodes.get(&id).copied().ok_or_else(missing)
 }
 
 /// A plain copy of a tensor.

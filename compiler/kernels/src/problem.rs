@@ -2,7 +2,7 @@
 
 use avocet_ir::op::{EpilogueStep, Op};
 use avocet_ir::schedule::Schedule;
-use avocet_ir::{Graph, NodeId, Tensor, TensorType};
+use avocet_ir::{Graph, NodeId, Shape, Tensor, TensorType};
 
 /// One node, as its generator sees it. What is computed is kept apart from how: the latter is `schedule`.
 #[derive(Clone, Debug)]
@@ -19,6 +19,9 @@ pub struct Problem<'a> {
     pub constants: Vec<Option<&'a Tensor>>,
     /// Type of the result.
     pub output: &'a TensorType,
+    /// Elements between rows of the result: its last dimension, or more where it is columns of a wider matrix. Then
+    /// operands of the epilogue that have rows have this pitch, too. Only matrix products are asked for columns.
+    pub pitch: usize,
     /// How it is to be computed.
     pub schedule: Schedule,
 }
@@ -35,7 +38,23 @@ impl<'a> Problem<'a> {
             constants: inputs.iter().map(|&value| graph.as_constant(value)).collect(),
             inputs: inputs.iter().map(|&value| graph.ty(value).clone()).collect(),
             output: &node.outputs[0],
+            pitch: node.outputs[0].dims().last().copied().unwrap_or(1),
             schedule,
         }
+    }
+
+    /// Elements from the first to the last of a tensor with the result's pitch: of the result itself, or of an operand
+    /// that has its rows.
+    pub(crate) fn pitched(&self, shape: &Shape) -> usize {
+        match self.output.dims().last() {
+            Some(&width) if self.has_rows(shape) => (shape.elements() / width - 1) * self.pitch + width,
+            _ => shape.elements(),
+        }
+    }
+
+    /// Whether a tensor of this shape has rows as the result has, and so its pitch.
+    pub(crate) fn has_rows(&self, shape: &Shape) -> bool {
+        let last = shape.dims().last();
+        shape.elements() > 0 && last == self.output.dims().last() && last != Some(&self.pitch)
     }
 }

@@ -11,6 +11,7 @@
 //! [`pass::Context::evaluate`].
 
 pub mod memory;
+pub mod partition;
 pub mod pass;
 pub mod pipeline;
 pub mod schedule;

@@ -39,7 +39,7 @@ pub fn schedule(graph: &Graph, machine: &Machine, options: ScheduleOptions) -> R
     let mut schedules = Schedules::default();
     for id in graph.topological()? {
         if let Some(schedule) = choose(graph, id, machine, options) {
-            schedules.0.insert(id, schedule);
+            schedules.nodes.insert(id, schedule);
         }
     }
     Ok(schedules)

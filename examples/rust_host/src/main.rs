@@ -34,8 +34,8 @@ fn classify(
 ) -> Result<Vec<f32>, String> {
     let mut arena = Arena::new(arena_bytes);
     let mut scores = vec![0.0f32; CLASSES];
-    let context =
-        Context { arena: arena.as_mut_ptr(), weights: weights.map_or(std::ptr::null(), Mapped::as_ptr) };
+    let weights = weights.map_or(std::ptr::null(), Mapped::as_ptr);
+    let context = Context::new(arena.as_mut_ptr(), weights);
     let (inputs, outputs) = ([input.as_ptr().cast()], [scores.as_mut_ptr().cast()]);
     // SAFETY: one input and one output of the sizes that the header states, and an arena of the model's size that nobody
     // else uses.

@@ -9,6 +9,7 @@ use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, ModuleE
 use cranelift_object::{ObjectBuilder, ObjectModule};
 use thiserror::Error;
 
+use crate::calls::{Placed, body_signature};
 use crate::entry;
 use crate::isa::{IsaError, isa};
 
@@ -95,7 +96,7 @@ pub fn compile_kernels(
     results.into_iter().enumerate().map(|(n, r)| r.unwrap_or_else(|| Err(missing(n)))).collect()
 }
 
-/// Puts kernels, weights and the entry function `{symbol}_invoke` into a module.
+/// Puts kernels, weights, the functions of steps with several parts and the entry function `{symbol}_invoke` into a module.
 pub(crate) fn define(
     module: &mut dyn Module,
     program: &Program,
@@ -118,7 +119,22 @@ pub(crate) fn define(
         Weights::Embedded if !program.constants.is_empty() => Some(weights_data(module, program, symbol)?),
         _ => None,
     };
-    let mut context = entry::build(program, module, &kernels, data);
+    let placed = Placed { program, kernels: &kernels, weights: data };
+    let mut bodies = Vec::with_capacity(program.steps.len());
+    for (number, step) in program.steps.iter().enumerate() {
+        let body = match step.parts.len() {
+            0 | 1 => None,
+            _ => {
+                let mut context = placed.body(module, &step.parts);
+                let name = format!("{symbol}_step_{number}");
+                let id = module.declare_function(&name, Linkage::Local, &body_signature(module.isa()))?;
+                module.define_function(id, &mut context)?;
+                Some(id)
+            }
+        };
+        bodies.push(body);
+    }
+    let mut context = entry::build(placed, module, &bodies);
     let name = format!("{symbol}_invoke");
     let id = module.declare_function(&name, Linkage::Export, &entry::signature(module.isa()))?;
     module.define_function(id, &mut context)?;

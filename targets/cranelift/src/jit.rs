@@ -47,7 +47,7 @@ impl Code {
         let mut builder = JITBuilder::with_isa(isa, cranelift_module::default_libcall_names());
         // One reservation for everything, so that calls between functions reach; twice the code, for alignment.
         let bytes: usize = code.iter().map(|c| c.bytes.len() + 64).sum();
-        let reserve = (bytes * 2 + program.calls.len() * 512 + (1 << 20)).next_multiple_of(1 << 16);
+        let reserve = (bytes * 2 + program.calls().count() * 512 + (1 << 20)).next_multiple_of(1 << 16);
         let memory = ArenaMemoryProvider::new_with_size(reserve)
             .map_err(|e| EmitError::Object(format!("reserving {reserve} bytes for code: {e}")))?;
         builder.memory_provider(Box::new(memory));

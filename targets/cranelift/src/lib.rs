@@ -3,6 +3,7 @@
 //! [`Cranelift`] is a [`avocet_ir::backend::Backend`]; [`emit`] puts the code of all kernels of a program, whichever
 //! back end made it, and the entry function into an object file or into executable memory.
 
+mod calls;
 pub mod emit;
 mod entry;
 mod expression;

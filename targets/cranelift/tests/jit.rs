@@ -44,7 +44,7 @@ fn wrong_pointers_are_refused() {
     let code = compile_kernels(&program, &backend, &|_| {}).expect("compiles");
     let jit = Code::new(&program, &code, &target).expect("the host");
     let (input, mut output) = ([0u32; 5], [0u32; 4]);
-    let context = Context { arena: std::ptr::null_mut(), weights: std::ptr::null() };
+    let context = Context::new(std::ptr::null_mut(), std::ptr::null());
     let mut invoke = |input: *const u8| {
         // SAFETY: null and misaligned pointers are what the function checks for before it uses any.
         unsafe { jit.invoke(&[input.cast()], &[output.as_mut_ptr().cast()], &context) }

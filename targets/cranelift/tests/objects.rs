@@ -2,7 +2,7 @@
 
 use avocet_ir::TensorType;
 use avocet_ir::kernel::{Access, Element, KernelBuilder};
-use avocet_ir::program::{Call, MemoryPlan, Port, Program, Storage};
+use avocet_ir::program::{Call, MemoryPlan, Port, Program, Step, Storage};
 use avocet_ir::tensor::TensorData;
 use avocet_target_cranelift::Cranelift;
 use avocet_target_cranelift::emit::{Weights, compile_kernels, object};
@@ -27,12 +27,12 @@ fn program() -> Program {
         inputs: vec![Port { name: "x".into(), ty: ty.clone() }],
         outputs: vec![Port { name: "y".into(), ty }],
         kernels: vec![b.finish()],
-        calls: vec![Call {
+        steps: vec![Step::sequential(vec![Call {
             kernel: 0,
             arguments: vec![Storage::Input(0).into(), Storage::Constant(0).into(), Storage::Output(0).into()],
             in_place: vec![],
             node: "add".into(),
-        }],
+        }])],
         temporaries: vec![],
         constants: vec![TensorData::F32(vec![0.25; 64].into())],
         plan: Some(MemoryPlan { offsets: vec![], bytes: 0, lower_bound: 0 }),

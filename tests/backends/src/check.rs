@@ -3,7 +3,7 @@
 use avocet_ir::kernel::{
     Access, BinaryOp, Buffer, Element, Expression, Kernel, KernelBuilder, Statement, ValueId,
 };
-use avocet_ir::program::{Call, MemoryPlan, Port, Program, Storage};
+use avocet_ir::program::{Call, MemoryPlan, Port, Program, Step, Storage};
 use avocet_ir::tensor::DType;
 use avocet_ir::{Shape, TensorType};
 use avocet_reference::kernel::{Memory, run_kernel};
@@ -135,7 +135,7 @@ pub fn program(kernel: &Kernel) -> Program {
         inputs: ports(Access::Read),
         outputs: ports(Access::Write),
         kernels: vec![kernel.clone()],
-        calls: vec![call],
+        steps: vec![Step::sequential(vec![call])],
         temporaries: vec![],
         constants: vec![],
         plan: Some(MemoryPlan { offsets: vec![], bytes: 0, lower_bound: 0 }),

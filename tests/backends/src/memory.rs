@@ -104,7 +104,7 @@ fn reserve(bytes: usize) -> Allocation {
 pub fn call(code: &Code, inputs: &mut [Guarded], outputs: &mut [Guarded]) -> i32 {
     let inputs: Vec<_> = inputs.iter_mut().map(|m| m.pointer().cast_const().cast()).collect();
     let outputs: Vec<_> = outputs.iter_mut().map(|m| m.pointer().cast()).collect();
-    let context = Context { arena: std::ptr::null_mut(), weights: std::ptr::null() };
+    let context = Context::new(std::ptr::null_mut(), std::ptr::null());
     // SAFETY: the buffers are borrowed exclusively and have the sizes that the program says, which the callers in this
     // crate derive from it; what a wrong kernel does beyond them is what the guards are for.
     unsafe { code.invoke(&inputs, &outputs, &context) }

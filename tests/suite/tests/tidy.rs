@@ -25,10 +25,12 @@ const UNSAFE: &[&str] = &[
     "targets/cranelift/src/jit.rs",
     // The call with checked tensors.
     "compiler/driver/src/jit.rs",
-    // The type of a model's function.
+    // The types of a model's function and of its parts'.
     "runtime/src/lib.rs",
     // The map of a weights file.
     "runtime/src/mapped.rs",
+    // The calls of parts on other threads.
+    "runtime/src/pool.rs",
     // Tests of the call, and a host's own call.
     "targets/cranelift/tests/jit.rs",
     // Memory between pages that fault, and the call of kernels on it.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use avocet::bench::{bench, text};
+use avocet::measure::Budget;
 use clap::Args;
 
 use super::{
@@ -20,9 +21,9 @@ pub(crate) struct Arguments {
     code: CodeArguments,
     #[command(flatten)]
     measure: MeasureArguments,
-    /// Threads to run on; the code that is generated so far uses one.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1))]
-    threads: u32,
+    /// Threads to run on.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -31,7 +32,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let model = arguments.model.open()?;
     let artifact = compile_here(&model, &arguments.target, &arguments.code)?;
-    let result = bench(&model, &artifact, &arguments.measure.budget())?;
+    let budget = Budget { threads: usize::from(arguments.threads), ..arguments.measure.budget() };
+    let result = bench(&model, &artifact, &budget)?;
     if arguments.json {
         print_json(&result)
     } else {

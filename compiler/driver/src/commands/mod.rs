@@ -99,7 +99,12 @@ pub(crate) struct MeasureArguments {
 
 impl MeasureArguments {
     pub(crate) fn budget(&self) -> Budget {
-        Budget { runs: self.runs, time: Duration::from_secs_f64(self.seconds), at_least: 10 }
+        Budget {
+            runs: self.runs,
+            time: Duration::from_secs_f64(self.seconds),
+            at_least: 10,
+            ..Budget::default()
+        }
     }
 }
 
@@ -152,11 +157,17 @@ pub(crate) struct CodeArguments {
     /// Only methods whose rounding errors are those of plain sums: no Winograd convolution.
     #[arg(long)]
     exact: bool,
+    /// Most parts that an operator's work is divided into, for several threads; 1 for none.
+    #[arg(long, default_value_t = Options::default().parts as u32, value_parser = clap::value_parser!(u32).range(1..=64))]
+    parts: u32,
+    /// Compute operators one by one, even where much is stored between them.
+    #[arg(long)]
+    no_fuse: bool,
 }
 
 impl CodeArguments {
     pub(crate) fn options(&self) -> Options {
-        Options { exact: self.exact, ..Options::default() }
+        Options { exact: self.exact, parts: self.parts as usize, fuse: !self.no_fuse, ..Options::default() }
     }
 }
 

@@ -24,6 +24,9 @@ pub(crate) struct Arguments {
     /// Runs to measure; by default as many as fit in a second, at least 5.
     #[arg(long)]
     runs: Option<usize>,
+    /// Threads that share the work of a run.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
 }
 
 /// Largest difference that `--verify` accepts, relative to the largest number of the output.
@@ -37,7 +40,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let compile_time = start.elapsed();
     let inputs = inputs(&model);
 
-    let budget = Budget { runs: arguments.runs, ..Budget::default() };
+    let budget =
+        Budget { runs: arguments.runs, threads: usize::from(arguments.threads), ..Budget::default() };
     let times = time(&compiled, &inputs, &budget).map_err(avocet::Error::from)?;
     let costs = report(&model);
     let plan = artifact.plan();
@@ -50,10 +54,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         grouped(artifact.code_bytes() as u64)
     );
     say!(
-        "latency       {:.3} ms median, {:.3} ms minimum of {} runs, 1 thread",
+        "latency       {:.3} ms median, {:.3} ms minimum of {} runs, {}",
         times.median_ms,
         times.min_ms,
-        times.runs
+        times.runs,
+        if arguments.threads == 1 { "1 thread".into() } else { format!("{} threads", arguments.threads) }
     );
     say!("speed         {:.1} GFLOP/s", 2.0 * costs.multiply_adds as f64 / times.median_seconds() / 1e9);
     say!(
@@ -65,7 +70,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     if !arguments.verify {
         return Ok(ExitCode::SUCCESS);
     }
-    let got = compiled.run(&inputs).map_err(avocet::Error::from)?;
+    let mut session =
+        compiled.session_with_threads(usize::from(arguments.threads)).map_err(avocet::Error::from)?;
+    session.run(&inputs).map_err(avocet::Error::from)?;
+    let got = session.into_outputs();
     let expected = model.reference(&inputs)?;
     let mut agree = true;
     for ((port, got), expected) in model.outputs().iter().zip(&got).zip(&expected) {

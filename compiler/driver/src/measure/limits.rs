@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use avocet_ir::backend::Backend;
 use avocet_ir::kernel::{Access, Element, Kernel, KernelBuilder, ValueId};
-use avocet_ir::program::{Call, MemoryPlan, Port, Program, Storage};
+use avocet_ir::program::{Call, MemoryPlan, Port, Program, Step, Storage};
 use avocet_ir::{Tensor, TensorType};
 use avocet_target_cranelift::emit::compile_kernels;
 use avocet_target_cranelift::jit::Code;
@@ -230,7 +230,12 @@ fn program(kernel: Kernel, elements: usize) -> Result<Program, Error> {
         inputs: vec![port("x", elements)?],
         outputs,
         kernels: vec![kernel],
-        calls: vec![Call { kernel: 0, arguments, in_place: Vec::new(), node: "probe".into() }],
+        steps: vec![Step::sequential(vec![Call {
+            kernel: 0,
+            arguments,
+            in_place: Vec::new(),
+            node: "probe".into(),
+        }])],
         temporaries: Vec::new(),
         constants: Vec::new(),
         plan: Some(MemoryPlan { offsets: Vec::new(), bytes: 0, lower_bound: 0 }),

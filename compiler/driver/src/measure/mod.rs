@@ -23,11 +23,13 @@ pub struct Budget {
     pub time: Duration,
     /// So many runs at least.
     pub at_least: usize,
+    /// Threads that the model runs on.
+    pub threads: usize,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Budget { runs: None, time: Duration::from_secs(1), at_least: 5 }
+        Budget { runs: None, time: Duration::from_secs(1), at_least: 5, threads: 1 }
     }
 }
 
@@ -107,7 +109,7 @@ fn input(ty: &TensorType, number: usize) -> Tensor {
 /// Times of runs after a few that only warm up.
 pub fn time(compiled: &Compiled, inputs: &[Tensor], budget: &Budget) -> Result<Timing, RunError> {
     const WARM_UP: usize = 2;
-    let mut session = compiled.session()?;
+    let mut session = compiled.session_with_threads(budget.threads)?;
     for _ in 0..WARM_UP {
         session.run(inputs)?;
     }

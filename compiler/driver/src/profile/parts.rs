@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use avocet_ir::Graph;
 use avocet_ir::backend::MachineCode;
 use avocet_ir::cost::{Work, costs, work};
-use avocet_ir::program::{Call, Program, Storage};
+use avocet_ir::program::{Program, Storage};
 
 use crate::measure::Limits;
 
@@ -54,33 +54,29 @@ impl Part {
     }
 }
 
-/// Calls of each part, in order: a part is a call.
-fn calls(program: &Program) -> Vec<&[Call]> {
-    program.calls.chunks(1).collect()
-}
-
-/// Number of parts.
+/// Number of parts: a part is a step of the program.
 pub(crate) fn count(program: &Program) -> usize {
-    calls(program).len()
+    program.steps.len()
 }
 
 /// A part as a program of its own in the same memory, with the code of its kernels.
 pub(crate) fn alone(program: &Program, code: &[MachineCode], part: usize) -> (Program, Vec<MachineCode>) {
-    let mut calls = calls(program)[part].to_vec();
+    let mut step = program.steps[part].clone();
     let (mut kernels, mut codes) = (Vec::new(), Vec::new());
-    for call in &mut calls {
-        kernels.push(program.kernels[call.kernel].clone());
-        codes.push(code[call.kernel].clone());
-        // Under its number in the whole program each name is used once; here a kernel may come twice.
-        kernels[codes.len() - 1].name.push_str(&format!("_{}", codes.len()));
-        call.kernel = codes.len() - 1;
+    let mut numbers: BTreeMap<usize, usize> = BTreeMap::new();
+    for call in step.parts.iter_mut().flatten() {
+        call.kernel = *numbers.entry(call.kernel).or_insert_with(|| {
+            kernels.push(program.kernels[call.kernel].clone());
+            codes.push(code[call.kernel].clone());
+            codes.len() - 1
+        });
     }
     let part = Program {
         name: program.name.clone(),
         inputs: program.inputs.clone(),
         outputs: program.outputs.clone(),
         kernels,
-        calls,
+        steps: vec![step],
         temporaries: program.temporaries.clone(),
         constants: program.constants.clone(),
         plan: program.plan.clone(),
@@ -92,7 +88,7 @@ pub(crate) fn alone(program: &Program, code: &[MachineCode], part: usize) -> (Pr
 pub(crate) fn parts(program: &Program, graph: &Graph) -> Vec<Part> {
     let works: Vec<Work> = program.kernels.iter().map(work).collect();
     let mut executed: BTreeMap<&str, u64> = BTreeMap::new();
-    for call in &program.calls {
+    for call in program.calls() {
         *executed.entry(&call.node).or_default() += works[call.kernel].multiply_adds;
     }
     let mut needed: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
@@ -100,12 +96,13 @@ pub(crate) fn parts(program: &Program, graph: &Graph) -> Vec<Part> {
         let node = graph.node(id);
         needed.entry(&node.name).or_insert((0, node.op.name())).0 += cost.multiply_adds;
     }
-    calls(program)
-        .into_iter()
-        .map(|calls| {
+    program
+        .steps
+        .iter()
+        .map(|step| {
             let mut part = Part::default();
             let mut seen = BTreeSet::new();
-            for call in calls {
+            for call in step.calls() {
                 let kernel = &program.kernels[call.kernel];
                 let (needed, operator) = needed.get(call.node.as_str()).copied().unwrap_or_default();
                 join(&mut part.node, &call.node);
@@ -132,11 +129,11 @@ pub(crate) fn parts(program: &Program, graph: &Graph) -> Vec<Part> {
         .collect()
 }
 
-/// Appends a name unless it is the last one already.
+/// Appends a name unless it is there already.
 fn join(names: &mut String, name: &str) {
     if names.is_empty() {
         names.push_str(name);
-    } else if !name.is_empty() && names.rsplit(" + ").next() != Some(name) {
+    } else if !name.is_empty() && !names.split(" + ").any(|known| known == name) {
         names.push_str(" + ");
         names.push_str(name);
     }

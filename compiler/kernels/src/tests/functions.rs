@@ -36,7 +36,7 @@ fn evaluate(function: Unary, values: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let y = graph.add("y", Op::Unary(function), &[input]).expect("valid");
     graph.add_output("y", y);
     let mut schedules = Schedules::default();
-    schedules.0.insert(y.node, Schedule::Vector { lanes: 4 });
+    schedules.nodes.insert(y.node, Schedule::Vector { lanes: 4 });
     let program = crate::lower(&graph, &schedules).expect("lowers");
     let inputs = [x];
     let got = avocet_reference::kernel::run_program(&program, &inputs).expect("runs");

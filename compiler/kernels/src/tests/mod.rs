@@ -1,16 +1,18 @@
 //! Every generator against the reference interpreter: one-node graphs, lowered and run by the kernel interpreter.
 
+mod chains;
 mod convolution;
 mod functions;
 mod movement;
+mod parts;
 mod products;
 mod reductions;
 mod winograd;
 
 use avocet_ir::op::{EpilogueStep, Op};
-use avocet_ir::schedule::{Schedule, Schedules};
+use avocet_ir::schedule::{Axis, Schedule, Schedules, Split};
 use avocet_ir::{Graph, Tensor, TensorType, Value};
-use avocet_reference::kernel::run_program;
+use avocet_reference::kernel::{PartOrder, run_program, run_program_in};
 
 use crate::lower;
 
@@ -102,9 +104,27 @@ pub(crate) fn compute(
     }
     graph.add_output("y", node);
     let mut schedules = Schedules::default();
-    schedules.0.insert(node.node, schedule);
+    schedules.nodes.insert(node.node, schedule);
     let program = lower(&graph, &schedules).unwrap_or_else(|e| panic!("{what}: {e}"));
     let mut expected = avocet_reference::run(&graph, &inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
     let mut got = run_program(&program, &inputs).unwrap_or_else(|e| panic!("{what}: {e}\n{program}"));
+    // In parts, which run in any order, the same bits.
+    for (axis, parts, order) in [
+        (Axis::Rows, 2, PartOrder::Reversed),
+        (Axis::Rows, 5, PartOrder::Interleaved),
+        (Axis::Columns, 3, PartOrder::Reversed),
+    ] {
+        schedules.splits.insert(node.node, Split { axis, parts });
+        let program = lower(&graph, &schedules).unwrap_or_else(|e| panic!("{what}, {parts} parts: {e}"));
+        let divided = run_program_in(order, &program, &inputs);
+        let divided = divided.unwrap_or_else(|e| panic!("{what}, {parts} parts: {e}\n{program}"));
+        assert_same(&format!("{what}, {parts} parts of {axis:?}"), &divided[0], &got[0]);
+    }
     [got.swap_remove(0), expected.swap_remove(0)]
+}
+
+/// Asserts that two tensors are the same bits.
+pub(crate) fn assert_same(what: &str, got: &Tensor, expected: &Tensor) {
+    assert_eq!(got.ty(), expected.ty(), "{what}");
+    assert_eq!(got.data().to_le_bytes(), expected.data().to_le_bytes(), "{what}");
 }

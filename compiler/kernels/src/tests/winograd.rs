@@ -116,7 +116,7 @@ fn wrong_schedules_are_refused() {
         [(3, 1, 1, false), (0, 1, 1, false), (2, 0, 0, true), (4, 1, 1, true)]
     {
         let mut schedules = Schedules::default();
-        schedules.0.insert(node.node, Schedule::Winograd(Winograd { tile, output, rows, panels }));
+        schedules.nodes.insert(node.node, Schedule::Winograd(Winograd { tile, output, rows, panels }));
         assert_eq!(lower(&graph, &schedules).is_ok(), works, "{output} {rows} {panels}");
     }
 }

@@ -3,12 +3,15 @@
 //! It shares no code and no notion of lifetimes with the planner. It follows the program call by call and notes for
 //! each byte of the arena which temporary was written there last; a call that reads a byte of a temporary where another
 //! was written since is an error. Arguments of one call may overlap only where the call says that it works in place.
+//! Temporaries that different parts of a step touch may not overlap at all where one of them is written, for the parts
+//! may run at the same time; with that, the order in which they are followed here makes no difference. (That parts don't
+//! meet within one temporary is for [`Program::verify`] to say.)
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use avocet_ir::kernel::Access;
-use avocet_ir::program::{ALIGNMENT, MemoryPlan, Program, Storage};
+use avocet_ir::program::{ALIGNMENT, Call, MemoryPlan, Program, Storage};
 use thiserror::Error;
 
 /// What is wrong with a memory plan.
@@ -28,11 +31,11 @@ pub enum CheckError {
         bytes: usize,
     },
     /// A call would read what another temporary has overwritten.
-    #[error("call {call} ({node}) reads temporary {temporary}, but byte {byte} holds temporary {owner}")]
+    #[error("step {step} ({node}) reads temporary {temporary}, but byte {byte} holds temporary {owner}")]
     Overwritten {
-        /// Number of the call.
-        call: usize,
-        /// Name of its node.
+        /// Number of the step.
+        step: usize,
+        /// Name of the call's node.
         node: String,
         /// What is read.
         temporary: usize,
@@ -41,12 +44,12 @@ pub enum CheckError {
         /// The temporary that was written there last.
         owner: usize,
     },
-    /// A call would write where it still reads or writes another temporary.
-    #[error("call {call} ({node}) writes temporary {written} over temporary {other}, not in place")]
+    /// A call would write where it, or a part that may run at the same time, reads or writes another temporary.
+    #[error("step {step} ({node}) writes temporary {written} over temporary {other}, not in place")]
     Clash {
-        /// Number of the call.
-        call: usize,
-        /// Name of its node.
+        /// Number of the step.
+        step: usize,
+        /// Name of the call's node.
         node: String,
         /// What is written.
         written: usize,
@@ -56,7 +59,7 @@ pub enum CheckError {
 }
 
 /// An argument in the arena.
-struct Part {
+struct Use {
     argument: usize,
     temporary: usize,
     bytes: Range<usize>,
@@ -75,38 +78,75 @@ pub fn check(program: &Program, plan: &MemoryPlan) -> Result<(), CheckError> {
         }
     }
     let mut owners = Owners::default();
-    for (number, call) in program.calls.iter().enumerate() {
-        let parts = parts(program, plan, number)?;
-        let of = |access| parts.iter().filter(move |part| part.access == access);
-        for part in of(Access::Read) {
-            if let Some((byte, owner)) = owners.other_than(part.temporary, &part.bytes) {
-                let (node, temporary) = (call.node.clone(), part.temporary);
-                return Err(CheckError::Overwritten { call: number, node, temporary, byte, owner });
-            }
+    for (number, step) in program.steps.iter().enumerate() {
+        let mut all: Vec<(usize, &Call, Use)> = Vec::new();
+        for (part, call) in
+            step.parts.iter().enumerate().flat_map(|(p, calls)| calls.iter().map(move |c| (p, c)))
+        {
+            let uses = uses(program, plan, number, call)?;
+            follow(&mut owners, number, call, &uses)?;
+            all.extend(uses.into_iter().map(|u| (part, call, u)));
         }
-        for written in of(Access::Write) {
-            let clash = parts.iter().find(|other| {
-                let apart = other.bytes.end <= written.bytes.start || written.bytes.end <= other.bytes.start;
-                let in_place = call.in_place.contains(&(other.argument, written.argument))
-                    && other.bytes.start == written.bytes.start;
-                other.temporary != written.temporary && !apart && !in_place
-            });
-            if let Some(other) = clash {
-                let (written, other) = (written.temporary, other.temporary);
-                return Err(CheckError::Clash { call: number, node: call.node.clone(), written, other });
-            }
-            owners.write(written.temporary, written.bytes.clone());
+        if step.parts.len() > 1 {
+            concurrent(number, all)?;
         }
     }
     Ok(())
 }
 
+/// Checks one call against what was written before it, and notes what it writes.
+fn follow(owners: &mut Owners, step: usize, call: &Call, uses: &[Use]) -> Result<(), CheckError> {
+    let of = |access| uses.iter().filter(move |u| u.access == access);
+    for read in of(Access::Read) {
+        if let Some((byte, owner)) = owners.other_than(read.temporary, &read.bytes) {
+            let (node, temporary) = (call.node.clone(), read.temporary);
+            return Err(CheckError::Overwritten { step, node, temporary, byte, owner });
+        }
+    }
+    for written in of(Access::Write) {
+        let clash = uses.iter().find(|other| {
+            let in_place = call.in_place.contains(&(other.argument, written.argument))
+                && other.bytes.start == written.bytes.start;
+            other.temporary != written.temporary && meet(&other.bytes, &written.bytes) && !in_place
+        });
+        if let Some(other) = clash {
+            let (written, other) = (written.temporary, other.temporary);
+            return Err(CheckError::Clash { step, node: call.node.clone(), written, other });
+        }
+        owners.write(written.temporary, written.bytes.clone());
+    }
+    Ok(())
+}
+
+/// Checks the uses of all parts of a step against each other.
+fn concurrent(step: usize, mut all: Vec<(usize, &Call, Use)>) -> Result<(), CheckError> {
+    all.sort_unstable_by_key(|(_, _, u)| u.bytes.start);
+    for (number, (part, call, one)) in all.iter().enumerate() {
+        for (other_part, _, other) in
+            all[number + 1..].iter().take_while(|(.., o)| o.bytes.start < one.bytes.end)
+        {
+            let writes = one.access == Access::Write || other.access == Access::Write;
+            if part != other_part && one.temporary != other.temporary && writes {
+                let (written, other) = match one.access {
+                    Access::Write => (one.temporary, other.temporary),
+                    Access::Read => (other.temporary, one.temporary),
+                };
+                return Err(CheckError::Clash { step, node: call.node.clone(), written, other });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn meet(one: &Range<usize>, other: &Range<usize>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
 /// The arguments of a call that are in the arena and not empty.
-fn parts(program: &Program, plan: &MemoryPlan, number: usize) -> Result<Vec<Part>, CheckError> {
-    let call = &program.calls[number];
-    let shape = |text: &str| CheckError::Shape(format!("call {number} ({}): {text}", call.node));
+fn uses(program: &Program, plan: &MemoryPlan, step: usize, call: &Call) -> Result<Vec<Use>, CheckError> {
+    let shape = |text: &str| CheckError::Shape(format!("step {step} ({}): {text}", call.node));
     let kernel = program.kernels.get(call.kernel).ok_or_else(|| shape("there is no such kernel"))?;
-    let mut parts = Vec::new();
+    let mut uses = Vec::new();
     for (argument, (place, buffer)) in call.arguments.iter().zip(&kernel.buffers).enumerate() {
         let Storage::Temporary(temporary) = place.storage else { continue };
         let base = plan.offsets.get(temporary).ok_or_else(|| shape("there is no such temporary"))?;
@@ -114,10 +154,10 @@ fn parts(program: &Program, plan: &MemoryPlan, number: usize) -> Result<Vec<Part
         let end = start.and_then(|start| start.checked_add(buffer.bytes()));
         let (Some(start), Some(end)) = (start, end) else { return Err(shape("addresses overflow")) };
         if start < end {
-            parts.push(Part { argument, temporary, bytes: start..end, access: buffer.access });
+            uses.push(Use { argument, temporary, bytes: start..end, access: buffer.access });
         }
     }
-    Ok(parts)
+    Ok(uses)
 }
 
 /// Which temporary was last written to each byte: disjoint ranges by their start.

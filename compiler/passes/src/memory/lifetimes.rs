@@ -1,6 +1,8 @@
 //! When each temporary is needed, and which temporaries can be one piece of memory.
 
-use avocet_ir::program::{ALIGNMENT, Call, Program, ProgramError, Storage};
+use std::ops::Range;
+
+use avocet_ir::program::{ALIGNMENT, Program, ProgramError, Step, Storage};
 
 use super::packing::Block;
 
@@ -13,20 +15,21 @@ pub(super) struct Shared {
 /// What the packer has to know of a program.
 pub(super) struct Lifetimes {
     pub(super) blocks: Vec<Shared>,
-    /// Size of the largest temporary that no call touches.
+    /// Size of the largest temporary that no step touches.
     pub(super) untouched_bytes: usize,
-    /// Largest sum of the blocks that are live during one call.
+    /// Largest sum of the blocks that are live during one step.
     pub(super) lower_bound: usize,
 }
 
-/// Reads the lifetimes off the calls: a temporary lives from the first call that touches it to the last, both included.
+/// Reads the lifetimes off the steps: a temporary lives from the first step that touches it to the last, both included.
+/// The parts of a step may run at the same time, so what one of them touches is live during all of it.
 pub(super) fn lifetimes(program: &Program) -> Result<Lifetimes, ProgramError> {
     let sizes = aligned_sizes(&program.temporaries)?;
     let mut spans: Vec<Option<(usize, usize)>> = vec![None; sizes.len()];
-    for (number, call) in program.calls.iter().enumerate() {
-        for temporary in temporaries(call) {
+    for (number, step) in program.steps.iter().enumerate() {
+        for temporary in temporaries(step) {
             let span = spans.get_mut(temporary).ok_or_else(|| {
-                ProgramError::Plan(format!("call {number} uses temporary {temporary}, which does not exist"))
+                ProgramError::Plan(format!("step {number} uses temporary {temporary}, which does not exist"))
             })?;
             span.get_or_insert((number, number)).1 = number;
         }
@@ -34,7 +37,7 @@ pub(super) fn lifetimes(program: &Program) -> Result<Lifetimes, ProgramError> {
     let untouched = spans.iter().zip(&sizes).filter(|(span, _)| span.is_none());
     let untouched_bytes = untouched.map(|(_, &size)| size).max().unwrap_or(0);
     let blocks = merge(program, &sizes, &spans);
-    let lower_bound = lower_bound(&blocks, program.calls.len());
+    let lower_bound = lower_bound(&blocks, program.steps.len());
     Ok(Lifetimes { blocks, untouched_bytes, lower_bound })
 }
 
@@ -54,25 +57,22 @@ fn aligned_sizes(sizes: &[usize]) -> Result<Vec<usize>, ProgramError> {
     Ok(aligned)
 }
 
-/// The temporaries among a call's arguments, with repetitions.
-fn temporaries(call: &Call) -> impl Iterator<Item = usize> + '_ {
-    call.arguments.iter().filter_map(|argument| match argument.storage {
+/// The temporaries among the arguments of a step's calls, with repetitions.
+fn temporaries(step: &Step) -> impl Iterator<Item = usize> + '_ {
+    step.calls().flat_map(|call| &call.arguments).filter_map(|argument| match argument.storage {
         Storage::Temporary(temporary) => Some(temporary),
         _ => None,
     })
 }
 
-/// Joins temporaries where a call allows it: one that is read for the last time with one of the same size that the same
-/// call is the first to write.
+/// Joins temporaries where a step allows it: one that is read for the last time with one of the same size that the same
+/// step is the first to write.
 fn merge(program: &Program, sizes: &[usize], spans: &[Option<(usize, usize)>]) -> Vec<Shared> {
     // The temporary in whose memory each one goes on.
     let mut successor = vec![None; sizes.len()];
     let mut is_successor = vec![false; sizes.len()];
-    for (number, call) in program.calls.iter().enumerate() {
-        for &(read, write) in &call.in_place {
-            let (Some(from), Some(to)) = (whole_temporary(call, read), whole_temporary(call, write)) else {
-                continue;
-            };
+    for (number, step) in program.steps.iter().enumerate() {
+        for (from, to) in in_place(program, step) {
             let dies = spans[from].is_some_and(|(_, last)| last == number);
             let is_born = spans[to].is_some_and(|(first, _)| first == number);
             if dies && is_born && sizes[from] == sizes[to] && successor[from].is_none() && !is_successor[to] {
@@ -97,14 +97,60 @@ fn merge(program: &Program, sizes: &[usize], spans: &[Option<(usize, usize)>]) -
     blocks
 }
 
-/// The temporary that an argument is from its first byte on, if the call has no other argument in it.
-fn whole_temporary(call: &Call, argument: usize) -> Option<usize> {
-    let argument = call.arguments.get(argument).filter(|argument| argument.offset == 0)?;
-    let Storage::Temporary(temporary) = argument.storage else { return None };
-    (temporaries(call).filter(|&t| t == temporary).count() == 1).then_some(temporary)
+/// Pairs (read, written) of temporaries that may be the same memory during a step: all calls that touch either touch both,
+/// at the same bytes and in place, and no two calls touch the same bytes.
+fn in_place(program: &Program, step: &Step) -> Vec<(usize, usize)> {
+    let mut pairs: Vec<(usize, usize)> = Vec::new();
+    for call in step.calls() {
+        for &(read, write) in &call.in_place {
+            let storage = |argument: usize| call.arguments.get(argument).map(|a| a.storage);
+            if let (Some(Storage::Temporary(from)), Some(Storage::Temporary(to))) =
+                (storage(read), storage(write))
+                && from != to
+                && !pairs.contains(&(from, to))
+            {
+                pairs.push((from, to));
+            }
+        }
+    }
+    pairs.retain(|&(from, to)| all_in_place(program, step, from, to));
+    pairs
 }
 
-/// The largest sum of sizes of blocks that are live during one call.
+fn all_in_place(program: &Program, step: &Step, from: usize, to: usize) -> bool {
+    let mut touched: Vec<Range<usize>> = Vec::new();
+    for call in step.calls() {
+        let uses = |temporary: usize| {
+            let arguments = call.arguments.iter().enumerate();
+            let of: Vec<usize> = arguments
+                .filter(|(_, a)| a.storage == Storage::Temporary(temporary))
+                .map(|(i, _)| i)
+                .collect();
+            of
+        };
+        let (read, write) = match (&uses(from)[..], &uses(to)[..]) {
+            ([], []) => continue,
+            (&[read], &[write]) => (read, write),
+            _ => return false,
+        };
+        let bytes = |argument: usize| {
+            let (start, buffer) =
+                (call.arguments[argument].offset, program.kernels.get(call.kernel)?.buffers.get(argument)?);
+            Some(start..start.checked_add(buffer.bytes())?)
+        };
+        let Some(range) = bytes(read).filter(|range| bytes(write).as_ref() == Some(range)) else {
+            return false;
+        };
+        if !call.in_place.contains(&(read, write)) {
+            return false;
+        }
+        touched.push(range);
+    }
+    touched.sort_unstable_by_key(|range| range.start);
+    touched.windows(2).all(|pair| pair[0].end <= pair[1].start)
+}
+
+/// The largest sum of sizes of blocks that are live during one step.
 fn lower_bound(blocks: &[Shared], calls: usize) -> usize {
     let (mut born, mut died) = (vec![0; calls + 1], vec![0; calls + 1]);
     for Shared { block, .. } in blocks {

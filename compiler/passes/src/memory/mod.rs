@@ -1,6 +1,6 @@
 //! The static memory plan: where in the arena each temporary of a program lives.
 //!
-//! A program with sizes of temporaries and an order of calls goes in, an offset for each temporary comes out, such that
+//! A program with sizes of temporaries and an order of steps goes in, an offset for each temporary comes out, such that
 //! temporaries whose contents are needed at the same time don't overlap. `lifetimes` finds out when a temporary is
 //! needed and which ones share memory in place; `packing` places blocks with known lifetimes. Placing them optimally
 //! is NP-hard (dynamic storage allocation); the packer tries good orders, improves on the best, and stops at once when
@@ -18,7 +18,7 @@ use packing::Block;
 
 /// Plans the memory of a program that [`Program::verify`] accepts.
 ///
-/// Fails when a call refers to a temporary that doesn't exist, or when the sizes together exceed the address space.
+/// Fails when a step refers to a temporary that doesn't exist, or when the sizes together exceed the address space.
 pub fn plan(program: &Program) -> Result<MemoryPlan, ProgramError> {
     let lifetimes = lifetimes::lifetimes(program)?;
     let blocks: Vec<Block> = lifetimes.blocks.iter().map(|shared| shared.block).collect();
@@ -29,7 +29,7 @@ pub fn plan(program: &Program) -> Result<MemoryPlan, ProgramError> {
             offsets[temporary] = offset;
         }
     }
-    // A temporary that no call touches lies at 0, over others; it too must end inside the arena.
+    // A temporary that no step touches lies at 0, over others; it too must end inside the arena.
     let untouched = lifetimes.untouched_bytes;
     Ok(MemoryPlan { offsets, bytes: packed.bytes.max(untouched), lower_bound: lifetimes.lower_bound })
 }

@@ -7,7 +7,7 @@
 
 use std::cmp::Reverse;
 
-/// Memory that is needed during the calls `start..=end`.
+/// Memory that is needed during the steps `start..=end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Block {
     pub(super) start: usize,
@@ -84,11 +84,11 @@ fn orders(blocks: &[Block]) -> Vec<Vec<usize>> {
     ]
 }
 
-/// The blocks of the busiest call first, each call's by size (Pisarchyk and Lee, 2020: greedy by breadth).
+/// The blocks of the busiest step first, each step's by size (Pisarchyk and Lee, 2020: greedy by breadth).
 fn by_breadth(blocks: &[Block]) -> Vec<usize> {
-    let calls = blocks.iter().map(|b| b.end + 1).max().unwrap_or(0);
-    // Change of the sum of live sizes at each call; summed up, the breadth.
-    let mut change = vec![0isize; calls + 1];
+    let steps = blocks.iter().map(|b| b.end + 1).max().unwrap_or(0);
+    // Change of the sum of live sizes at each step; summed up, the breadth.
+    let mut change = vec![0isize; steps + 1];
     for block in blocks {
         change[block.start] += block.size as isize;
         change[block.end + 1] -= block.size as isize;

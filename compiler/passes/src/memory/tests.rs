@@ -1,21 +1,21 @@
 use avocet_ir::kernel::{Access, Buffer, Element, Kernel};
-use avocet_ir::program::{Argument, Call, MemoryPlan, Program, Storage};
+use avocet_ir::program::{Argument, Call, MemoryPlan, Program, Step, Storage};
 use proptest::prelude::*;
 
 use super::checker::{CheckError, check};
 use super::plan;
 
 /// A call in shorthand: temporaries read, temporaries written, whether in place.
-type Step<'a> = (&'a [usize], &'a [usize], bool);
+type Shorthand<'a> = (&'a [usize], &'a [usize], bool);
 
 /// A program of such calls on temporaries of these sizes; what is read and written is always the whole.
-fn program(sizes: &[usize], steps: &[Step<'_>]) -> Program {
+fn program(sizes: &[usize], steps: &[Shorthand<'_>]) -> Program {
     let mut program = Program {
         name: "test".into(),
         inputs: Vec::new(),
         outputs: Vec::new(),
         kernels: Vec::new(),
-        calls: Vec::new(),
+        steps: Vec::new(),
         temporaries: sizes.to_vec(),
         constants: Vec::new(),
         plan: None,
@@ -34,7 +34,8 @@ fn program(sizes: &[usize], steps: &[Step<'_>]) -> Program {
         program.kernels.push(Kernel { buffers, ..empty_kernel(name) });
         let pairs = (0..reads.len()).flat_map(|r| (0..writes.len()).map(move |w| (r, reads.len() + w)));
         let in_place = if *in_place { pairs.collect() } else { Vec::new() };
-        program.calls.push(Call { kernel: number, arguments, in_place, node: format!("node{number}") });
+        let call = Call { kernel: number, arguments, in_place, node: format!("node{number}") };
+        program.steps.push(Step::sequential(vec![call]));
     }
     program
 }
@@ -72,7 +73,7 @@ fn in_place_needs_one() {
 
 #[test]
 fn what_is_read_later_is_not_overwritten_in_place() {
-    let steps: [Step<'_>; 3] = [(&[], &[0], true), (&[0], &[1], true), (&[0, 1], &[2], true)];
+    let steps: [Shorthand<'_>; 3] = [(&[], &[0], true), (&[0], &[1], true), (&[0, 1], &[2], true)];
     let program = program(&[64; 3], &steps);
     assert_eq!(checked(&program).bytes, 128);
 }
@@ -102,7 +103,7 @@ fn sizes_beyond_the_address_space_are_an_error() {
 
 #[test]
 fn the_checker_sees_what_is_wrong() {
-    let steps: [Step<'_>; 3] = [(&[], &[0], false), (&[], &[1], false), (&[0, 1], &[2], false)];
+    let steps: [Shorthand<'_>; 3] = [(&[], &[0], false), (&[], &[1], false), (&[0, 1], &[2], false)];
     let program = program(&[64; 3], &steps);
     let given = |offsets: [usize; 3]| {
         check(&program, &MemoryPlan { offsets: offsets.to_vec(), bytes: 192, lower_bound: 0 })
@@ -110,9 +111,9 @@ fn the_checker_sees_what_is_wrong() {
     assert_eq!(given([0, 64, 128]), Ok(()));
     assert!(matches!(
         given([0, 0, 128]),
-        Err(CheckError::Overwritten { call: 2, temporary: 0, owner: 1, .. })
+        Err(CheckError::Overwritten { step: 2, temporary: 0, owner: 1, .. })
     ));
-    assert!(matches!(given([0, 64, 64]), Err(CheckError::Clash { call: 2, written: 2, other: 1, .. })));
+    assert!(matches!(given([0, 64, 64]), Err(CheckError::Clash { step: 2, written: 2, other: 1, .. })));
     assert!(matches!(given([0, 64, 192]), Err(CheckError::Place { temporary: 2, .. })));
     assert!(matches!(given([0, 32, 128]), Err(CheckError::Place { temporary: 1, .. })));
 }
@@ -138,7 +139,7 @@ fn inverted_residuals() -> Program {
             }
         }
     }
-    let steps: Vec<Step<'_>> = steps.iter().map(|(r, w, p)| (&r[..], &w[..], *p)).collect();
+    let steps: Vec<Shorthand<'_>> = steps.iter().map(|(r, w, p)| (&r[..], &w[..], *p)).collect();
     program(&sizes, &steps)
 }
 
@@ -160,7 +161,7 @@ fn dense_blocks() -> Program {
             steps.push((vec![last], vec![last + 1], false));
         }
     }
-    let steps: Vec<Step<'_>> = steps.iter().map(|(r, w, p)| (&r[..], &w[..], *p)).collect();
+    let steps: Vec<Shorthand<'_>> = steps.iter().map(|(r, w, p)| (&r[..], &w[..], *p)).collect();
     program(&sizes, &steps)
 }
 
@@ -193,7 +194,7 @@ proptest! {
             }
             steps.push((reads, vec![target], in_place));
         }
-        let steps: Vec<Step<'_>> = steps.iter().map(|(r, w, p)| (&r[..], &w[..], *p)).collect();
+        let steps: Vec<Shorthand<'_>> = steps.iter().map(|(r, w, p)| (&r[..], &w[..], *p)).collect();
         let program = program(&sizes, &steps);
         let plan = checked(&program);
         // Deterministic.

@@ -9,7 +9,7 @@ mod machine;
 mod program;
 
 pub use machine::run_kernel;
-pub use program::run_program;
+pub use program::{PartOrder, run_program, run_program_in};
 
 use avocet_ir::program::ProgramError;
 use thiserror::Error;

@@ -3,17 +3,53 @@
 use std::collections::HashSet;
 
 use avocet_ir::kernel::Access;
-use avocet_ir::program::{Argument, Program, Storage};
+use avocet_ir::program::{Argument, Call, Program, Step, Storage};
 use avocet_ir::tensor::{DType, TensorData};
 use avocet_ir::{Tensor, TensorType};
 
 use super::{KernelRunError, Memory, run_kernel};
 
-/// Runs a program. With a plan, temporaries are in one arena at their offsets; without, each has its own memory.
+/// The order in which the parts of each step run: results may not depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartOrder {
+    /// One after the other.
+    Written,
+    /// One after the other, the last first.
+    Reversed,
+    /// One call of each part in turn, the last part's first: as if all ran at the same time.
+    Interleaved,
+}
+
+impl PartOrder {
+    fn calls(self, step: &Step) -> Vec<&Call> {
+        match self {
+            PartOrder::Written => step.calls().collect(),
+            PartOrder::Reversed => step.parts.iter().rev().flatten().collect(),
+            PartOrder::Interleaved => {
+                let longest = step.parts.iter().map(Vec::len).max().unwrap_or(0);
+                (0..longest)
+                    .flat_map(|i| step.parts.iter().rev().filter_map(move |calls| calls.get(i)))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Runs a program, parts in the order in which they are written. With a plan, temporaries are in one arena at their
+/// offsets; without, each has its own memory.
 ///
 /// A call that writes a temporary for the first time makes its memory count as unwritten first, unless the call may work
 /// in place, so reading what another temporary left there is an error.
 pub fn run_program(program: &Program, inputs: &[Tensor]) -> Result<Vec<Tensor>, KernelRunError> {
+    run_program_in(PartOrder::Written, program, inputs)
+}
+
+/// Runs a program with the parts of each step in an order.
+pub fn run_program_in(
+    order: PartOrder,
+    program: &Program,
+    inputs: &[Tensor],
+) -> Result<Vec<Tensor>, KernelRunError> {
     program.verify()?;
     if inputs.len() != program.inputs.len() {
         let problem = format!("{} inputs for {}", inputs.len(), program.inputs.len());
@@ -43,7 +79,7 @@ pub fn run_program(program: &Program, inputs: &[Tensor]) -> Result<Vec<Tensor>, 
         (Storage::Temporary(i), None) => (temporaries + i, argument.offset),
     };
     let mut begun = HashSet::new();
-    for call in &program.calls {
+    for call in program.steps.iter().flat_map(|step| order.calls(step)) {
         let kernel = &program.kernels[call.kernel];
         for (number, (argument, buffer)) in call.arguments.iter().zip(&kernel.buffers).enumerate() {
             let Storage::Temporary(temporary) = argument.storage else { continue };

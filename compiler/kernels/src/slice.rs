@@ -1,0 +1,371 @@
+//! Slices: rows or columns of a node's result as problems of their own.
+//!
+//! A range of rows of a window operator is the same operator on the rows of the image that it needs, padded above and
+//! below only where those touch the image's edge. Operands as large as the result are cut likewise, others stay whole. The
+//! generators don't know: what tells slices apart is where their operands start.
+
+use std::ops::Range;
+
+use avocet_ir::op::{Layout, Op, Padding};
+use avocet_ir::schedule::{Axis, Schedule};
+use avocet_ir::{Shape, Tensor, TensorType};
+
+use crate::problem::Problem;
+
+/// A part of a problem.
+#[derive(Clone, Debug)]
+pub(crate) struct Slice<'a> {
+    /// The problem that it is a part of.
+    whole: &'a Problem<'a>,
+    op: Op,
+    inputs: Vec<TensorType>,
+    /// The weights of a range of columns.
+    weights: Option<Tensor>,
+    output: TensorType,
+    pitch: usize,
+    /// Byte where each input begins.
+    pub(crate) input_offsets: Vec<usize>,
+    /// Byte where the result begins.
+    pub(crate) output_offset: usize,
+    /// Rows of the first input that are read.
+    pub(crate) needed: Range<usize>,
+}
+
+impl Slice<'_> {
+    /// The slice as a problem of its own.
+    pub(crate) fn problem(&self) -> Problem<'_> {
+        let mut constants = self.whole.constants.clone();
+        if let Some(weights) = &self.weights {
+            constants[1] = Some(weights);
+        }
+        Problem {
+            name: self.whole.name,
+            op: &self.op,
+            epilogue: self.whole.epilogue,
+            inputs: self.inputs.clone(),
+            constants,
+            output: &self.output,
+            pitch: self.pitch,
+            schedule: self.whole.schedule,
+        }
+    }
+
+    /// Whether another slice of the same problem is the same code on the same constants.
+    pub(crate) fn is_like(&self, other: &Slice<'_>) -> bool {
+        self.op == other.op
+            && self.inputs == other.inputs
+            && self.output == other.output
+            && self.pitch == other.pitch
+            && self.weights == other.weights
+    }
+}
+
+/// The axis of the result whose ranges are rows, or `None` when the operator can't be cut there.
+///
+/// All dimensions before it are 1, so that a range of rows is one piece of memory.
+fn row_axis(problem: &Problem) -> Option<usize> {
+    let dims = problem.output.dims();
+    let first = dims.iter().position(|&d| d != 1)?;
+    let axis = match problem.op {
+        // Any pixels of one row of them, see `flattened`.
+        Op::Conv(conv) if conv.layout == Layout::Nhwc => {
+            if is_pointwise(problem) && dims[1] == 1 {
+                2
+            } else {
+                1
+            }
+        }
+        Op::Pool(pool) if pool.layout == Layout::Nhwc => 1,
+        Op::MatMul { transpose_a: false, .. } if problem.inputs[0].shape.rank() >= 2 => dims.len() - 2,
+        Op::Unary(_) | Op::Binary(_) => first,
+        Op::Identity if !problem.epilogue.is_empty() => first,
+        Op::Concat { axis } | Op::ChannelShuffle { axis, .. } if *axis != first => first,
+        _ => return None,
+    };
+    (first >= axis).then_some(axis)
+}
+
+/// Whether the pixels of the result are those of the image, one by one.
+fn is_pointwise(problem: &Problem) -> bool {
+    matches!((problem.op, problem.schedule), (Op::Conv(_), Schedule::Gemm(_)))
+}
+
+/// Rows of the result.
+pub(crate) fn rows(problem: &Problem) -> Option<usize> {
+    row_axis(problem).map(|axis| problem.output.shape[axis])
+}
+
+/// The shape with another extent of an axis.
+fn with_extent(shape: &Shape, axis: usize, extent: usize) -> Option<Shape> {
+    let mut dims = shape.dims().to_vec();
+    *dims.get_mut(axis)? = extent;
+    Shape::new(dims).ok()
+}
+
+/// The part of an operand that broadcasts to the result, for a range of an axis of the result: its shape and the element
+/// where it begins.
+fn operand(shape: &Shape, output: &Shape, axis: usize, range: &Range<usize>) -> Option<(Shape, usize)> {
+    let missing = output.rank().checked_sub(shape.rank())?;
+    let Some(own) = axis.checked_sub(missing) else { return Some((shape.clone(), 0)) };
+    if shape[own] == 1 {
+        return Some((shape.clone(), 0));
+    }
+    let inner: usize = shape.dims()[own + 1..].iter().product();
+    // A range of the last axis may have other rows around it: those of the result do.
+    let is_one_piece = shape.dims()[..own].iter().all(|&d| d == 1) || own + 1 == shape.rank();
+    let fits = shape[own] == output[axis] && is_one_piece;
+    if !fits {
+        return None;
+    }
+    Some((with_extent(shape, own, range.len())?, range.start * inner))
+}
+
+/// The rows `range` of the result.
+pub(crate) fn of_rows<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> Option<Slice<'a>> {
+    let axis = row_axis(problem)?;
+    let output = &problem.output.shape;
+    let mut slice = Slice {
+        whole: problem,
+        op: problem.op.clone(),
+        inputs: problem.inputs.clone(),
+        weights: None,
+        output: TensorType::new(problem.output.dtype, with_extent(output, axis, range.len())?),
+        pitch: problem.pitch,
+        input_offsets: vec![0; problem.inputs.len()],
+        output_offset: range.start * bytes_from(problem.output, axis + 1),
+        needed: range.clone(),
+    };
+    let own = match &mut slice.op {
+        Op::Conv(_) if is_pointwise(problem) => 2,
+        Op::Conv(conv) => {
+            let window = problem.inputs[1].shape[2];
+            let extent = problem.inputs[0].shape[1];
+            slice.needed =
+                image_rows(&range, extent, window, conv.strides[0], conv.dilations[0], &mut conv.padding)?;
+            2
+        }
+        Op::Pool(pool) => {
+            let extent = problem.inputs[0].shape[1];
+            let (window, stride, dilation) = (pool.window[0], pool.strides[0], pool.dilations[0]);
+            slice.needed = image_rows(&range, extent, window, stride, dilation, &mut pool.padding)?;
+            1
+        }
+        // The right operand is whole; the left one's rows are the result's.
+        Op::MatMul { .. } => 2,
+        Op::Concat { .. } => {
+            for (number, ty) in problem.inputs.iter().enumerate() {
+                slice.inputs[number].shape = with_extent(&ty.shape, axis, range.len())?;
+                slice.input_offsets[number] = range.start * bytes_from(ty, axis + 1);
+            }
+            return Some(slice);
+        }
+        Op::ChannelShuffle { .. } => 1,
+        // All operands broadcast to the result.
+        _ => 0,
+    };
+    if own > 0 {
+        let image = &problem.inputs[0];
+        let axis = axis.checked_sub(output.rank().checked_sub(image.shape.rank())?)?;
+        if image.dims()[..axis].iter().any(|&d| d != 1) {
+            return None;
+        }
+        slice.inputs[0].shape = with_extent(&image.shape, axis, slice.needed.len())?;
+        slice.input_offsets[0] = slice.needed.start * bytes_from(image, axis + 1);
+    }
+    for number in own..problem.inputs.len() {
+        let ty = &problem.inputs[number];
+        let (shape, start) = operand(&ty.shape, output, axis, &range)?;
+        slice.inputs[number].shape = shape;
+        slice.input_offsets[number] = start * ty.dtype.bytes();
+    }
+    Some(slice)
+}
+
+/// Bytes of the dimensions from `axis` on.
+fn bytes_from(ty: &TensorType, axis: usize) -> usize {
+    ty.dims()[axis..].iter().product::<usize>() * ty.dtype.bytes()
+}
+
+/// Rows of the image under the windows of these rows of the result; the padding becomes what is left of it there.
+fn image_rows(
+    range: &Range<usize>,
+    extent: usize,
+    window: usize,
+    stride: usize,
+    dilation: usize,
+    padding: &mut Padding,
+) -> Option<Range<usize>> {
+    // Rows of the padded image.
+    let (first, end) = (range.start * stride, (range.end - 1) * stride + (window - 1) * dilation + 1);
+    let (top, bottom) = (padding.top, padding.top + extent);
+    let needed = first.max(top).min(bottom)..end.min(bottom).max(top);
+    if needed.is_empty() {
+        // Windows over padding alone.
+        return None;
+    }
+    padding.top = needed.start - first.min(needed.start);
+    padding.bottom = (end - end.min(needed.end)).min(padding.bottom);
+    Some(needed.start - top..needed.end - top)
+}
+
+/// The columns `range` of a matrix product with constant weights.
+pub(crate) fn of_columns<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> Option<Slice<'a>> {
+    let output = &problem.output.shape;
+    let axis = output.rank().checked_sub(1)?;
+    let weights = problem.constants.get(1).copied().flatten()?;
+    let data = weights.as_f32()?;
+    // A single column could be taken for an operand that broadcasts.
+    if !matches!(problem.schedule, Schedule::Gemm(_)) || problem.pitch != output[axis] || range.len() < 2 {
+        return None;
+    }
+    let shape = weights.shape();
+    // Which dimension of the weights the columns are.
+    let (width, by_rows) = match problem.op {
+        Op::Conv(_) => (shape[0], true),
+        Op::MatMul { transpose_b, .. } if shape.rank() == 2 => {
+            (shape[usize::from(!transpose_b)], *transpose_b)
+        }
+        _ => return None,
+    };
+    let inner = shape.elements() / width;
+    let (cut, part): (usize, Vec<f32>) = match by_rows {
+        true => (0, data[range.start * inner..range.end * inner].to_vec()),
+        false => (1, (0..inner).flat_map(|k| &data[k * width..][range.clone()]).copied().collect()),
+    };
+    let part = Tensor::f32(with_extent(shape, cut, range.len())?.dims(), part).ok()?;
+    let mut slice = Slice {
+        whole: problem,
+        op: problem.op.clone(),
+        inputs: problem.inputs.clone(),
+        output: TensorType::new(problem.output.dtype, with_extent(output, axis, range.len())?),
+        pitch: problem.pitch,
+        input_offsets: vec![0; problem.inputs.len()],
+        output_offset: range.start * problem.output.dtype.bytes(),
+        needed: 0..0,
+        weights: None,
+    };
+    slice.inputs[1] = part.ty();
+    slice.weights = Some(part);
+    for number in 2..problem.inputs.len() {
+        let ty = &problem.inputs[number];
+        let (shape, start) = operand(&ty.shape, output, axis, &range)?;
+        slice.inputs[number].shape = shape;
+        slice.input_offsets[number] = start * ty.dtype.bytes();
+    }
+    Some(slice)
+}
+
+/// A pointwise convolution seen as one row of all pixels, so that it can be cut between any two; other problems are
+/// `None`, and so is this one where an operand broadcasts along height or width alone.
+pub(crate) fn flattened(problem: &Problem) -> Option<(Vec<TensorType>, TensorType)> {
+    let (Op::Conv(_), Schedule::Gemm(_), [1, height, width, channels]) =
+        (problem.op, problem.schedule, problem.output.dims())
+    else {
+        return None;
+    };
+    let pixels = height * width;
+    let flat = |ty: &TensorType, channels: usize| {
+        TensorType::f32([1, 1, pixels, channels]).ok().filter(|f| f.dtype == ty.dtype)
+    };
+    let mut inputs = problem.inputs.clone();
+    inputs[0] = flat(&inputs[0], inputs[0].shape[3])?;
+    for ty in &mut inputs[2..] {
+        let dims = ty.dims();
+        let spatial = [3, 2].map(|back| dims.len().checked_sub(back).map_or(1, |i| dims[i]));
+        match spatial {
+            [1, 1] => {}
+            [h, w] if h == *height && w == *width => *ty = flat(ty, dims[dims.len() - 1])?,
+            _ => return None,
+        }
+    }
+    Some((inputs, flat(problem.output, *channels)?))
+}
+
+/// Divides `extent` into at most `parts` ranges whose lengths are multiples of `unit`, but for the last one's.
+///
+/// Ranges of the same length are the same code, so all but the last have one length where that costs little, else two.
+pub(crate) fn ranges(extent: usize, parts: usize, unit: usize) -> Vec<Range<usize>> {
+    let units = extent.div_ceil(unit);
+    let parts = parts.clamp(1, units.max(1));
+    let longest = units.div_ceil(parts);
+    let even = (longest * parts - units) * 16 <= units;
+    let mut ranges = Vec::with_capacity(parts);
+    let mut start = 0;
+    for part in 0..parts {
+        let length = if even || part < units % parts || units % parts == 0 { longest } else { longest - 1 };
+        let end = (start + length * unit).min(extent);
+        if start < end {
+            ranges.push(start..end);
+        }
+        start = end;
+    }
+    ranges
+}
+
+/// The ranges that a problem is divided into along an axis, whole tiles where it has any.
+pub(crate) fn divide(problem: &Problem, axis: Axis, parts: usize) -> Option<Vec<Range<usize>>> {
+    let (extent, unit) = match (axis, problem.schedule) {
+        (Axis::Rows, Schedule::Gemm(tile)) => (rows(problem)?, tile.rows),
+        // Output tiles stay as they are, so that the result has the same bits.
+        (Axis::Rows, Schedule::Winograd(winograd)) => (rows(problem)?, winograd.output * winograd.rows),
+        (Axis::Rows, _) => (rows(problem)?, 1),
+        (Axis::Columns, Schedule::Gemm(tile)) => (*problem.output.dims().last()?, tile.width()),
+        (Axis::Columns, _) => return None,
+    };
+    Some(ranges(extent, parts, unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_cover_all_once() {
+        for extent in 1..60 {
+            for parts in 1..9 {
+                for unit in [1, 4, 6] {
+                    let ranges = ranges(extent, parts, unit);
+                    assert!(ranges.len() <= parts && !ranges.is_empty());
+                    let mut next = 0;
+                    for range in &ranges {
+                        assert_eq!(range.start, next);
+                        assert!(!range.is_empty() && (range.len() % unit == 0 || range.end == extent));
+                        next = range.end;
+                    }
+                    assert_eq!(next, extent);
+                    let longest = ranges.iter().map(|r| r.len()).max().unwrap_or(0);
+                    assert_eq!(
+                        longest.div_ceil(unit),
+                        extent.div_ceil(unit).div_ceil(parts.min(extent.div_ceil(unit)))
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_are_few() {
+        let lengths = |extent, parts, unit| -> Vec<usize> {
+            ranges(extent, parts, unit).into_iter().map(|r| r.len()).collect()
+        };
+        assert_eq!(lengths(3136, 4, 6), [786, 786, 786, 778]);
+        assert_eq!(lengths(49, 4, 6), [18, 12, 12, 7]);
+        assert_eq!(lengths(28, 4, 1), [7, 7, 7, 7]);
+    }
+
+    #[test]
+    fn windows_at_the_edges() {
+        let given = |range: Range<usize>, bottom: usize| {
+            let mut padding = Padding { top: 2, left: 1, bottom, right: 1 };
+            let rows = image_rows(&range, 9, 3, 2, 1, &mut padding);
+            (rows, padding.top, padding.bottom)
+        };
+        assert_eq!(given(0..1, 2), (Some(0..1), 2, 0));
+        assert_eq!(given(1..3, 2), (Some(0..5), 0, 0));
+        assert_eq!(given(4..6, 2), (Some(6..9), 0, 2));
+        // A pooling window that sticks out beyond the padding.
+        assert_eq!(given(4..6, 0), (Some(6..9), 0, 0));
+        let mut padding = Padding { top: 3, left: 0, bottom: 0, right: 0 };
+        assert_eq!(image_rows(&(0..1), 9, 3, 1, 1, &mut padding), None);
+    }
+}
