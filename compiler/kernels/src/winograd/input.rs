@@ -4,7 +4,7 @@ use avocet_ir::kernel::{Access, Affine, BufferId, Element, Kernel, KernelBuilder
 
 use super::points::Points;
 use super::strip::{self, Strip};
-use super::{Sizes, linear, spread};
+use super::{Sizes, linear, row_width, spread};
 use crate::window::Segment;
 
 /// Pixels of a tile in the terms of its kernel.
@@ -35,7 +35,7 @@ impl Tile<'_> {
 pub(super) fn kernel(sizes: &Sizes, points: &Points, strip: &Strip, lanes: usize) -> Kernel {
     let output = points.outputs();
     let (column_stride, row_stride) = (sizes.inputs, sizes.image[1] * sizes.inputs);
-    let width = sizes.inputs.next_multiple_of(lanes);
+    let width = row_width(sizes, lanes);
     let matrix = spread(strip.count(sizes) * width);
     let mut b = KernelBuilder::new("winograd_input");
     let x = b.buffer("x", Element::F32, strip.needed.len() * row_stride, Access::Read);

@@ -54,6 +54,13 @@ fn spread(elements: usize) -> usize {
     (elements.div_ceil(LINE) | 1) * LINE
 }
 
+/// Distance between the transformed pixels of two tiles. Rows of the matrix products that are used together should not
+/// share a set of the cache either.
+fn row_width(sizes: &Sizes, lanes: usize) -> usize {
+    let width = sizes.inputs.next_multiple_of(lanes);
+    if width.is_multiple_of(8 * LINE) { width + LINE } else { width }
+}
+
 /// A convolution with a window of 3x3, stride 1 and without dilation and groups.
 pub(crate) fn generate(
     problem: &Problem,
@@ -87,7 +94,7 @@ pub(crate) fn generate(
     let packed = emitter.constant(weights::pack(&sizes, &points, constant, &schedule));
     let most_tiles = schedule.rows.clamp(1, sizes.tiles[0]) * sizes.tiles[1];
     let bytes = |channels: usize| points.positions() * spread(most_tiles * channels) * 4;
-    let transformed = emitter.scratch(bytes(sizes.inputs.next_multiple_of(schedule.tile.lanes)));
+    let transformed = emitter.scratch(bytes(row_width(&sizes, schedule.tile.lanes)));
     let products = emitter.scratch(bytes(product::group_width(&sizes, &schedule)));
     for image in 0..image.shape[0] {
         for strip in Strip::all(&sizes, &schedule, image) {

@@ -8,7 +8,7 @@ use avocet_ir::schedule::Winograd;
 
 use super::points::Points;
 use super::strip::Strip;
-use super::{Sizes, linear, spread};
+use super::{Sizes, linear, row_width, spread};
 use crate::emitter::{Emitter, Operand};
 use crate::epilogue::Epilogue;
 use crate::lower::LowerError;
@@ -51,7 +51,7 @@ pub(super) fn call(
     let part = Problem { output: &output.0, inputs, ..problem.clone() };
 
     let mut b = KernelBuilder::new("winograd_product");
-    let input_matrix = spread(tiles * sizes.inputs.next_multiple_of(lanes));
+    let input_matrix = spread(tiles * row_width(sizes, lanes));
     let weights = positions * sizes.inputs * sizes.outputs.next_multiple_of(lanes);
     let group_width = group_width(sizes, schedule);
     let v = b.buffer("v", Element::F32, positions * input_matrix, Access::Read);
@@ -125,7 +125,7 @@ fn multiply(
     [v, w, m]: [BufferId; 3],
 ) {
     let Winograd { tile, .. } = *schedule;
-    let input_width = sizes.inputs.next_multiple_of(tile.lanes);
+    let input_width = row_width(sizes, tile.lanes);
     let input_matrix = spread(tiles * input_width);
     b.repeat(positions, |b, position| {
         let weights = &group.first * (positions * sizes.inputs) + &position * (group.width * sizes.inputs);
