@@ -60,7 +60,9 @@ fn profile_times_every_call() {
     let folder = temporary_folder();
     let page = folder.path().join("profile.html");
     let name = page.to_str().expect("UTF-8");
-    let profile = json(&["profile", "examples/mobilenet_v2.toml", "--runs", "2", "--json", "--html", name]);
+    let arguments =
+        ["profile", "examples/mobilenet_v2.toml", "--no-fuse", "--runs", "2", "--json", "--html", name];
+    let profile = json(&arguments);
     let layers = profile["layers"].as_array().expect("layers");
     assert!(layers.len() > 50, "{} layers", layers.len());
     check_limits(&profile["limits"]);

@@ -102,17 +102,16 @@ pub(crate) fn parts(program: &Program, graph: &Graph) -> Vec<Part> {
         .map(|step| {
             let mut part = Part::default();
             let mut seen = BTreeSet::new();
+            // Multiply-adds that the step does for each node.
+            let mut done: BTreeMap<&str, u64> = BTreeMap::new();
             for call in step.calls() {
                 let kernel = &program.kernels[call.kernel];
-                let (needed, operator) = needed.get(call.node.as_str()).copied().unwrap_or_default();
+                let (_, operator) = needed.get(call.node.as_str()).copied().unwrap_or_default();
                 join(&mut part.node, &call.node);
                 join(&mut part.operator, operator);
                 join(&mut part.kernel, &kernel.name);
-                // A node may be several calls, such as padding and convolution: each has its share of what is needed.
                 let own = works[call.kernel];
-                let all = executed.get(call.node.as_str()).copied().unwrap_or_default();
-                let share = u128::from(needed) * u128::from(own.multiply_adds) / u128::from(all.max(1));
-                part.multiply_adds += u64::try_from(share).unwrap_or(u64::MAX);
+                *done.entry(call.node.as_str()).or_default() += own.multiply_adds;
                 part.work.operations += own.operations;
                 part.work.multiply_adds += own.multiply_adds;
                 for (argument, buffer) in call.arguments.iter().zip(&kernel.buffers) {
@@ -123,6 +122,13 @@ pub(crate) fn parts(program: &Program, graph: &Graph) -> Vec<Part> {
                         }
                     }
                 }
+            }
+            // A node may be several steps, such as padding and convolution: each has its share of what is needed.
+            for (node, done) in done {
+                let (needed, _) = needed.get(node).copied().unwrap_or_default();
+                let all = executed.get(node).copied().unwrap_or_default();
+                let share = u128::from(needed) * u128::from(done) / u128::from(all.max(1));
+                part.multiply_adds += u64::try_from(share).unwrap_or(u64::MAX);
             }
             part
         })
@@ -155,9 +161,9 @@ mod tests {
     }
 
     #[test]
-    fn names_are_joined_once_each_in_a_row() {
+    fn names_are_joined_once_each() {
         let mut names = String::new();
         ["a", "a", "", "b", "a"].iter().for_each(|name| join(&mut names, name));
-        assert_eq!(names, "a + b + a");
+        assert_eq!(names, "a + b");
     }
 }
