@@ -39,7 +39,7 @@ impl Default for Options {
             name: None,
             weights: Weights::Embedded,
             verify: cfg!(debug_assertions),
-            parts: 8,
+            parts: 4,
             fuse: true,
         }
     }

@@ -156,7 +156,7 @@ impl Entry<'_> {
         let slot = self.builder.create_sized_stack_slot(slot);
         for (number, base) in bases.iter().enumerate() {
             if let Some(base) = base {
-                self.builder.ins().stack_store(*base, slot, (size as usize * number) as i32);
+                self.builder.ins().stack_store(self.pointer, *base, slot, (size as usize * number) as i32);
             }
         }
         let mut signature = Signature::new(module.isa().default_call_conv());
