@@ -2,25 +2,29 @@
 //!
 //! A compiled model is one function, [`Invoke`]. It allocates nothing and keeps nothing between calls, so that any number
 //! of threads may run the same model, each with an [`Arena`] of its own; and it calls nothing but the
-//! [`ParallelFor`] that the host may give it, to run the parts of one call on several threads. This crate is `no_std`;
-//! without the default feature `alloc` the host brings the arena's memory. The feature `std` adds [`Pool`], which is such
-//! a `ParallelFor`.
+//! [`ParallelFor`] that the host may give it, to run the parts of one call on several threads. This crate is `no_std`
+//! with two default features: without `alloc` the host brings the arena's memory; without `mmap`, which needs `std`, the
+//! memory of external weights. The feature `std` adds [`Pool`], which is such a `ParallelFor`.
 
 #![no_std]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(any(test, feature = "std"))]
+#[cfg(any(test, feature = "mmap", feature = "std"))]
 extern crate std;
 
 #[cfg(feature = "alloc")]
 mod arena;
+#[cfg(feature = "mmap")]
+mod mapped;
 #[cfg(feature = "std")]
 mod pool;
 pub mod weights;
 
 #[cfg(feature = "alloc")]
 pub use arena::Arena;
+#[cfg(feature = "mmap")]
+pub use mapped::{MapError, Mapped};
 #[cfg(feature = "std")]
 pub use pool::Pool;
 

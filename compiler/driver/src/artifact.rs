@@ -13,6 +13,7 @@ use avocet_target_spec::Target;
 use crate::error::Error;
 use crate::jit::Compiled;
 use crate::output::Output;
+use crate::profile::parts;
 use crate::{header, library, manifest};
 
 /// A compiled model: code of all kernels, not yet placed anywhere.
@@ -70,6 +71,11 @@ impl Artifact {
         self.program.constant_layout().1
     }
 
+    /// Bytes of all data that a run touches but the caller's: weights and arena.
+    pub(crate) fn footprint(&self) -> u64 {
+        (self.weight_bytes() + self.plan().bytes) as u64
+    }
+
     /// Bytes of machine code.
     pub fn code_bytes(&self) -> usize {
         self.code.iter().map(|code| code.bytes.len()).sum()
@@ -83,7 +89,18 @@ impl Artifact {
     /// Places the code in this process. The target must be what the process runs on.
     pub fn jit(&self) -> Result<Compiled, Error> {
         let code = Code::new(&self.program, &self.code, &self.target)?;
-        Ok(Compiled::new(code, &self.program))
+        Ok(Compiled::new(code, Vec::new(), &self.program))
+    }
+
+    /// The same, with each part of the program as code of its own too, for a profile.
+    pub(crate) fn jit_in_parts(&self) -> Result<Compiled, Error> {
+        let parts = (0..parts::count(&self.program)).map(|number| {
+            let (program, code) = parts::alone(&self.program, &self.code, number);
+            Ok(Code::new(&program, &code, &self.target)?)
+        });
+        let parts = parts.collect::<Result<_, Error>>()?;
+        let code = Code::new(&self.program, &self.code, &self.target)?;
+        Ok(Compiled::new(code, parts, &self.program))
     }
 
     /// The bytes of a relocatable object file.
@@ -121,6 +138,21 @@ impl Artifact {
 
     /// Writes everything a host needs into a folder, which is made if need be: `NAME.o`, `libNAME.a`, `libNAME.so`,
     /// `NAME.h`, `NAME.json`, and `NAME.weights` when weights are external. All files appear, or none does.
+    ///
+    /// ```
+    /// use avocet::{Model, Options, Target};
+    ///
+    /// let text = "version = 1\nname = 'tiny'\ninput = { channels = 3, height = 8, width = 8 }\n\
+    ///             blocks = [{ type = 'conv', out = 4 }]\n";
+    /// let model = Model::from_description(text, "tiny.toml")?;
+    /// let artifact = model.compile(&Target::by_name("x86-64-v3")?, &Options::default())?;
+    /// # let temporary = tempfile::tempdir()?;
+    /// # let folder = temporary.path();
+    /// let (files, without_linker) = artifact.write_all(folder)?;
+    /// assert!(folder.join("libtiny.a").exists() && folder.join("tiny.h").exists());
+    /// # drop((files, without_linker));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// Returns the files written. When there is no linker the shared library is left out, and its error is the second
     /// result.

@@ -4,7 +4,7 @@ use avocet_ir::backend::Backend;
 use avocet_ir::kernel::Element;
 use avocet_kernels::lower;
 use avocet_passes::partition::{Partition, partition};
-use avocet_passes::schedule::{Machine, schedule};
+use avocet_passes::schedule::{Machine, ScheduleOptions, schedule};
 use avocet_passes::{Context, memory, run_all};
 use avocet_reference::Reference;
 use avocet_target_cranelift::emit::compile_kernels;
@@ -26,6 +26,9 @@ pub struct Options {
     pub weights: Weights,
     /// Verify the graph after every pass and check the memory plan twice: on in debug builds.
     pub verify: bool,
+    /// Only methods whose rounding errors are those of plain sums. Without it convolutions may go by Winograd's method,
+    /// which rounds a little more.
+    pub exact: bool,
     /// Most parts that the work of an operator is divided into, for hosts that run it on several threads; 1 for none. The
     /// results are the same for any number of threads.
     pub parts: usize,
@@ -39,6 +42,7 @@ impl Default for Options {
             name: None,
             weights: Weights::Embedded,
             verify: cfg!(debug_assertions),
+            exact: false,
             parts: 4,
             fuse: true,
         }
@@ -92,7 +96,7 @@ impl Model {
             loads: target.issue.loads as usize,
             l2: target.caches.l2 as usize,
         };
-        let mut schedules = schedule(&graph, &machine)?;
+        let mut schedules = schedule(&graph, &machine, ScheduleOptions { exact: options.exact })?;
         let choices = Partition { parts: options.parts, fuse: options.fuse };
         partition(&graph, &mut schedules, &machine, &choices);
         progress(Stage::Lowering);

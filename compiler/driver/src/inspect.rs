@@ -186,7 +186,7 @@ pub fn grouped(number: u64) -> String {
 }
 
 /// The end of a long name, which tells layers apart.
-fn shortened(name: &str) -> String {
+pub(crate) fn shortened(name: &str) -> String {
     const MOST: usize = 40;
     let count = name.chars().count();
     match count > MOST {
@@ -197,7 +197,28 @@ fn shortened(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use avocet_ir::op::{Binary, Op};
+    use avocet_ir::{Tensor, TensorType};
+
     use super::*;
+
+    #[test]
+    fn a_nan_weight_is_kept_and_reported() {
+        let mut graph = Graph::new("net");
+        let ty = TensorType::f32([2]).expect("small");
+        let x = graph.add("x", Op::Input(ty), &[]).expect("an input");
+        let nan = graph.constant("scale", Tensor::f32([2], vec![1.0, f32::NAN]).expect("two"));
+        let fine = graph.constant("bias", Tensor::f32([2], vec![1.0, 2.0]).expect("two"));
+        let y = graph.add("product", Op::Binary(Binary::Mul), &[x, nan]).expect("valid");
+        let y = graph.add("y", Op::Binary(Binary::Add), &[y, fine]).expect("valid");
+        graph.add_output("y", y);
+        let model = Model::from_graph(graph).expect("valid");
+        let report = report(&model);
+        assert_eq!(report.nan_constants, ["scale"]);
+        assert!(table(&report).ends_with("warning: constant 'scale' holds a NaN\n"), "{}", table(&report));
+        let kept = model.reference(&[Tensor::f32([2], vec![1.0; 2]).expect("two")]).expect("runs");
+        assert!(kept[0].as_f32().is_some_and(|v| v[0] == 2.0 && v[1].is_nan()), "{kept:?}");
+    }
 
     #[test]
     fn digits_are_grouped() {

@@ -1,6 +1,7 @@
 //! Compiled models in this process: typed, checked, and safe to share between threads.
 
 use std::ffi::c_void;
+use std::time::{Duration, Instant};
 
 use avocet_ir::program::{Port, Program};
 use avocet_ir::tensor::{DType, TensorData};
@@ -51,6 +52,8 @@ pub enum RunError {
 #[derive(Debug)]
 pub struct Compiled {
     code: Code,
+    /// Code of the program's parts, one after the other the same as `code`; only there to be timed one by one.
+    parts: Vec<Code>,
     weights: Arena,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
@@ -58,9 +61,10 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    pub(crate) fn new(code: Code, program: &Program) -> Self {
+    pub(crate) fn new(code: Code, parts: Vec<Code>, program: &Program) -> Self {
         Compiled {
             code,
+            parts,
             weights: Arena::copy_of(&program.constant_block()),
             inputs: program.inputs.clone(),
             outputs: program.outputs.clone(),
@@ -170,6 +174,27 @@ pub struct Session<'a> {
 impl Session<'_> {
     /// Runs the model; the results stay in the session.
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<(), RunError> {
+        let model = self.model;
+        self.invoke(std::slice::from_ref(&model.code), inputs, |_, _| {})
+    }
+
+    /// Runs the model part by part; `clock` is told what each took. Without parts it does nothing.
+    pub(crate) fn run_parts(
+        &mut self,
+        inputs: &[Tensor],
+        clock: impl FnMut(usize, Duration),
+    ) -> Result<(), RunError> {
+        let model = self.model;
+        self.invoke(&model.parts, inputs, clock)
+    }
+
+    /// Calls codes of the model, its own or all of its parts, one after the other.
+    fn invoke(
+        &mut self,
+        codes: &[Code],
+        inputs: &[Tensor],
+        mut clock: impl FnMut(usize, Duration),
+    ) -> Result<(), RunError> {
         let expected = &self.model.inputs;
         if inputs.len() != expected.len() {
             return Err(RunError::InputCount { expected: expected.len(), got: inputs.len() });
@@ -184,11 +209,19 @@ impl Session<'_> {
         let outputs: Vec<*mut c_void> = self.outputs.iter_mut().map(Buffer::as_mut_ptr).collect();
         let context = Context::new(self.arena.as_mut_ptr(), self.model.weights.as_ptr());
         let context = self.pool.as_ref().map_or(context, |pool| context.with_pool(pool));
-        // SAFETY: inputs were just checked to be of the model's types, outputs were made of them and the arena of the
-        // plan's size, all exclusively borrowed or owned by this session, and so is the pool; the weights are the
-        // program's constants.
-        let status = unsafe { self.model.code.invoke(&inputs, &outputs, &context) };
-        if status == Status::Ok as i32 { Ok(()) } else { Err(RunError::Status(status)) }
+        for (number, code) in codes.iter().enumerate() {
+            let start = Instant::now();
+            // SAFETY: inputs were just checked to be of the model's types, outputs were made of them and the arena of the
+            // plan's size, all exclusively borrowed or owned by this session, and so is the pool; the weights are the program's constants.
+            // A part of the program has the same inputs, outputs, plan and constants.
+            let status = unsafe { code.invoke(&inputs, &outputs, &context) };
+            let time = start.elapsed();
+            if status != Status::Ok as i32 {
+                return Err(RunError::Status(status));
+            }
+            clock(number, time);
+        }
+        Ok(())
     }
 
     /// An output's elements after a run, when they are f32.

@@ -34,6 +34,7 @@
 
 mod artifact;
 mod backends;
+pub mod bench;
 mod compile;
 mod error;
 mod header;
@@ -41,8 +42,10 @@ pub mod inspect;
 mod jit;
 mod library;
 mod manifest;
+pub mod measure;
 mod model;
 mod output;
+pub mod profile;
 
 pub use artifact::Artifact;
 pub use compile::{Options, Stage, Weights};

@@ -18,6 +18,10 @@ struct Arguments {
 enum Command {
     /// Compile a model in memory, run it and say how fast it is.
     Run(commands::run::Arguments),
+    /// Measure how fast a model runs, and what this machine can do.
+    Bench(commands::bench::Arguments),
+    /// Measure how long each kernel call of a model takes.
+    Profile(commands::profile::Arguments),
     /// Write an object file, libraries, a C header and a manifest.
     Compile(commands::compile::Arguments),
     /// Show what a model is made of, or a stage of its compilation.
@@ -27,13 +31,15 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => commands::run::run(&arguments),
+        Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Profile(arguments) => commands::profile::run(&arguments),
         Command::Compile(arguments) => commands::compile::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
     };
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error}");
+            commands::complain!("error: {error}");
             ExitCode::from(2)
         }
     }

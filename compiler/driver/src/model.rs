@@ -57,6 +57,18 @@ impl Model {
     }
 
     /// Reads an architecture description in TOML; `origin` names it in errors.
+    ///
+    /// ```
+    /// use avocet::Model;
+    ///
+    /// let text = "version = 1\nname = 'tiny'\ninput = { channels = 3, height = 8, width = 8 }\n";
+    /// let model = Model::from_description(&format!("{text}[[blocks]]\ntype = 'conv'\nout = 4\n"), "tiny.toml")?;
+    /// assert_eq!(model.outputs()[0].ty.dims(), [1, 4, 8, 8]);
+    /// let mistake = format!("{text}[[blocks]]\ntype = 'conv'\nkernle = 3\n");
+    /// let error = Model::from_description(&mistake, "tiny.toml").unwrap_err();
+    /// assert!(error.to_string().starts_with("tiny.toml:6: unknown field `kernle`"));
+    /// # Ok::<(), avocet::Error>(())
+    /// ```
     pub fn from_description(text: &str, origin: &str) -> Result<Self, Error> {
         let description = Description::parse(text, Format::Toml, origin)?;
         Model::from_graph(description.build(&BuildOptions::default())?)

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::graph::{Graph, NodeId};
+use crate::kernel::{Element, Expression, Kernel, Statement};
 use crate::op::Op;
 
 /// Cost of one node or of a sum of nodes.
@@ -82,11 +83,71 @@ fn multiply_adds(graph: &Graph, id: NodeId) -> u64 {
     results.saturating_mul(each)
 }
 
+/// Floating-point work that one call of a kernel does, lanes that a tail leaves unused included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Operations; a multiply-add is two.
+    pub operations: u64,
+    /// Multiply-adds among them.
+    pub multiply_adds: u64,
+}
+
+/// Counts a kernel's work.
+pub fn work(kernel: &Kernel) -> Work {
+    block(kernel, &kernel.body)
+}
+
+fn block(kernel: &Kernel, statements: &[Statement]) -> Work {
+    let mut sum = Work::default();
+    for statement in statements {
+        let (one, times) = match statement {
+            Statement::Let(value, expression) => {
+                let ty = kernel.ty(*value);
+                let lanes = if ty.element == Element::F32 { ty.lanes as u64 } else { 0 };
+                let one = match expression {
+                    Expression::MulAdd(..) => Work { operations: 2 * lanes, multiply_adds: lanes },
+                    Expression::Unary(..) | Expression::Binary(..) => {
+                        Work { operations: lanes, multiply_adds: 0 }
+                    }
+                    Expression::Reduce(_, vector) => {
+                        let joined = lanes * (kernel.ty(*vector).lanes as u64).saturating_sub(1);
+                        Work { operations: joined, multiply_adds: 0 }
+                    }
+                    _ => Work::default(),
+                };
+                (one, 1)
+            }
+            Statement::Store { .. } => continue,
+            Statement::For { count, body, .. } => (block(kernel, body), *count as u64),
+        };
+        sum.operations = sum.operations.saturating_add(one.operations.saturating_mul(times));
+        sum.multiply_adds = sum.multiply_adds.saturating_add(one.multiply_adds.saturating_mul(times));
+    }
+    sum
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::op::{Binary, Conv, Layout, Padding};
     use crate::tensor::{Tensor, TensorType};
+
+    #[test]
+    fn work_of_a_kernel_counts_loops_and_lanes() {
+        use crate::kernel::{Access, Horizontal, KernelBuilder};
+        let mut b = KernelBuilder::new("test");
+        let x = b.buffer("x", Element::F32, 40, Access::Read);
+        let y = b.buffer("y", Element::F32, 1, Access::Write);
+        let zero = b.f32(4, 0.0);
+        let sums = b.repeat_carrying(10, &[zero], |b, i, sums| {
+            let value = b.load(4, x, i * 4);
+            let value = b.add(value, value);
+            vec![b.mul_add(value, value, sums[0])]
+        });
+        let sum = b.reduce(Horizontal::Add, sums[0]);
+        b.store(y, 0usize, sum);
+        assert_eq!(work(&b.finish()), Work { operations: 10 * (4 + 8) + 3, multiply_adds: 40 });
+    }
 
     #[test]
     fn a_convolution_with_batch_norm_and_bias() {

@@ -54,6 +54,26 @@ impl fmt::Display for Tile {
     }
 }
 
+/// Winograd's method for convolutions with a window of 3x3 and stride 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Winograd {
+    /// Block of the matrix products: rows are tiles of the result.
+    pub tile: Tile,
+    /// Edge of a tile of the result: 2 or 4.
+    pub output: usize,
+    /// Rows of tiles of a strip, whose transformed pixels exist at the same time.
+    pub rows: usize,
+    /// Panels of output channels, each as wide as `tile`, whose products exist at the same time.
+    pub panels: usize,
+}
+
+impl fmt::Display for Winograd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Winograd { tile, output, rows, panels } = self;
+        write!(f, "{output}x{output} {tile} strips {rows} panels {panels}")
+    }
+}
+
 /// How one node is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Schedule {
@@ -64,6 +84,8 @@ pub enum Schedule {
     Gemm(Tile),
     /// Direct convolution over all input channels; the padded image is copied to scratch when there is padding.
     Direct(Tile),
+    /// Convolution by Winograd's method.
+    Winograd(Winograd),
     /// Depthwise convolution, channels in vectors; `rows` output columns at a time.
     Depthwise(Tile),
     /// Convolution in groups, one group after the other, in the manner of `Direct`.
@@ -81,6 +103,7 @@ impl fmt::Display for Schedule {
             Schedule::Alias => f.write_str("alias"),
             Schedule::Gemm(tile) => write!(f, "gemm {tile}"),
             Schedule::Direct(tile) => write!(f, "direct {tile}"),
+            Schedule::Winograd(winograd) => write!(f, "winograd {winograd}"),
             Schedule::Depthwise(tile) => write!(f, "depthwise {tile}"),
             Schedule::Grouped(tile) => write!(f, "grouped {tile}"),
             Schedule::Vector { lanes } => write!(f, "vector {lanes}"),

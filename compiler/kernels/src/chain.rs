@@ -217,6 +217,7 @@ fn keep_rows(elements: usize, schedule: Schedule) -> Kernel {
         | Schedule::Direct(tile)
         | Schedule::Depthwise(tile)
         | Schedule::Grouped(tile) => tile.lanes,
+        Schedule::Winograd(winograd) => winograd.tile.lanes,
         Schedule::Vector { lanes } => lanes,
         Schedule::Alias => 1,
     };

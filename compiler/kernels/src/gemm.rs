@@ -156,13 +156,17 @@ pub(crate) fn matmul(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> Re
         return Err(LowerError::unsupported(problem, format!("{} as a matrix product", problem.op.name())));
     };
     let output = &problem.output.shape;
-    let batch_rank = output.rank() - 2;
-    let (rows, width) = (output[batch_rank], output[batch_rank + 1]);
+    // The right operand is one matrix, so the rows of all left matrices are rows of one product.
+    let single = right.shape.rank() == 2 || right.dims()[..right.shape.rank() - 2].iter().all(|&d| d == 1);
+    let whole = [output.rank() - 1, 1];
+    let joined = single && !transpose_a && output.rank() > 2 && Epilogue::fits(problem, &whole);
+    let batch_rank = if joined { 0 } else { output.rank() - 2 };
+    let width = output[output.rank() - 1];
+    let rows = if joined { output.elements() / width.max(1) } else { output[batch_rank] };
     let inner = left.shape[left.shape.rank() - if *transpose_a { 2 } else { 1 }];
-    let groups: Vec<usize> = vec![1; output.rank()];
+    let groups: Vec<usize> = if joined { whole.to_vec() } else { vec![1; output.rank()] };
 
     // The right operand: packed when it is one constant matrix, made row-major otherwise.
-    let single = right.shape.rank() == 2 || right.dims()[..right.shape.rank() - 2].iter().all(|&d| d == 1);
     let constant = problem.constants[1].and_then(|t| t.as_f32()).filter(|_| single);
     let (b_operand, b_length, columns) = match constant {
         Some(data) => {
@@ -199,6 +203,9 @@ pub(crate) fn matmul(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> Re
         .map_err(|e| LowerError::unsupported(problem, e.to_string()))?;
     // Strides of the batch dimensions, zero where an operand broadcasts.
     let over_batch = |shape: &avocet_ir::Shape, matrix: usize| -> Vec<usize> {
+        if batch_rank == 0 {
+            return Vec::new();
+        }
         let lead = &shape.dims()[..shape.rank() - 2];
         let lead = avocet_ir::Shape::new(lead).ok();
         let strides = lead.and_then(|lead| view::strides(&lead, &batch, &vec![1; batch_rank]));

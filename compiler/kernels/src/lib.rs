@@ -29,6 +29,7 @@ mod sliding;
 mod tests;
 mod view;
 mod window;
+mod winograd;
 
 pub use emitter::{Emitter, Operand};
 pub use lower::{LowerError, lower};

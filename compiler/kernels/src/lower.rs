@@ -18,7 +18,7 @@ use avocet_ir::{Graph, GraphError, NodeId, TensorType, Value};
 
 use crate::emitter::Emitter;
 use crate::problem::Problem;
-use crate::{chain, depthwise, direct, elementwise, gemm, movement, parts, pool, reduce, resize};
+use crate::{chain, depthwise, direct, elementwise, gemm, movement, parts, pool, reduce, resize, winograd};
 
 /// Why a graph can't be lowered.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -56,6 +56,7 @@ pub(crate) fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), L
         (Op::Conv(_), Schedule::Direct(tile) | Schedule::Grouped(tile)) => {
             direct::generate(problem, tile, emitter)
         }
+        (Op::Conv(_), Schedule::Winograd(schedule)) => winograd::generate(problem, schedule, emitter),
         (Op::Conv(_), Schedule::Depthwise(tile)) => depthwise::generate(problem, tile, emitter),
         (Op::MatMul { .. }, Schedule::Gemm(tile)) => gemm::matmul(problem, tile, emitter),
         (Op::Unary(_) | Op::Binary(_), Schedule::Vector { lanes }) => {

@@ -328,6 +328,8 @@ pub(crate) fn ranges(extent: usize, parts: usize, unit: usize) -> Vec<Range<usiz
 pub(crate) fn divide(problem: &Problem, axis: Axis, parts: usize) -> Option<Vec<Range<usize>>> {
     let (extent, unit) = match (axis, problem.schedule) {
         (Axis::Rows, Schedule::Gemm(tile)) => (rows(problem)?, tile.rows),
+        // Output tiles stay as they are, so that the result has the same bits.
+        (Axis::Rows, Schedule::Winograd(winograd)) => (rows(problem)?, winograd.output * winograd.rows),
         (Axis::Rows, _) => (rows(problem)?, 1),
         (Axis::Columns, Schedule::Gemm(tile)) => (*problem.output.dims().last()?, tile.width()),
         (Axis::Columns, Schedule::Vector { lanes }) => (*problem.output.dims().last()?, lanes),

@@ -24,6 +24,7 @@ mod constant_folding;
 mod dead_code;
 mod duplicates;
 mod epilogue;
+mod gates;
 mod identity;
 mod matmul_operands;
 mod nhwc;
@@ -33,6 +34,7 @@ mod results;
 mod rewrite;
 mod tile;
 mod transposes;
+mod winograd;
 
 #[cfg(test)]
 mod testing;

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::pass::{Context, Outcome, Pass, PassError};
 use crate::{
-    activations, affine, channel_shuffle, concat, constant_folding, dead_code, duplicates, epilogue,
+    activations, affine, channel_shuffle, concat, constant_folding, dead_code, duplicates, epilogue, gates,
     identity, matmul_operands, nhwc, padding, reshapes, results, transposes,
 };
 
@@ -33,6 +33,9 @@ pub const PIPELINE: &[Pass] = &[
     Pass { name: "nhwc", run: nhwc::run },
     // Directly after what it cleans up.
     Pass { name: "transposes", run: transposes::run },
+    // After the layouts, as it knows channels to be last; before `reshapes`, which joins its reshape with the model's own,
+    // and before `epilogue`, which would take the gate's product for itself.
+    Pass { name: "gates", run: gates::run },
     // What stayed is before a flattening or a product.
     Pass { name: "matmul-operands", run: matmul_operands::run },
     // The transpositions that nothing uses any more would hide sole users from `reshapes`.

@@ -7,6 +7,7 @@ use avocet_ir::schedule::{Outer, Schedule, Schedules, Tile};
 use avocet_ir::{Graph, GraphError, NodeId, TensorType};
 
 use crate::tile::{self, Product};
+use crate::winograd;
 
 /// What a schedule must know of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,33 +24,50 @@ pub struct Machine {
     pub l2: usize,
 }
 
+/// What is asked of schedules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScheduleOptions {
+    /// Only methods whose rounding errors are those of plain sums: no Winograd convolution.
+    pub exact: bool,
+}
+
 /// Output columns that a depthwise kernel computes together, at most.
 const DEPTHWISE_COLUMNS: usize = 8;
 
 /// Chooses a schedule for each node that is computed.
-pub fn schedule(graph: &Graph, machine: &Machine) -> Result<Schedules, GraphError> {
+pub fn schedule(graph: &Graph, machine: &Machine, options: ScheduleOptions) -> Result<Schedules, GraphError> {
     let mut schedules = Schedules::default();
     for id in graph.topological()? {
-        if let Some(schedule) = choose(graph, id, machine) {
+        if let Some(schedule) = choose(graph, id, machine, options) {
             schedules.nodes.insert(id, schedule);
         }
     }
     Ok(schedules)
 }
 
-fn choose(graph: &Graph, id: NodeId, machine: &Machine) -> Option<Schedule> {
+fn choose(graph: &Graph, id: NodeId, machine: &Machine, options: ScheduleOptions) -> Option<Schedule> {
     let node = graph.node(id);
     let output = &node.outputs[0].shape;
     let vector = Schedule::Vector { lanes: machine.lanes };
     Some(match &node.op {
         Op::Input(_) | Op::Constant(_) => return None,
         Op::Reshape { .. } | Op::Identity if node.epilogue.is_empty() => Schedule::Alias,
-        Op::Conv(conv) => convolution(graph, id, conv, machine),
-        Op::MatMul { .. } => {
-            let rank = output.rank();
+        Op::Conv(conv) => {
+            let direct = convolution(graph, id, conv, machine);
+            let winograd = if options.exact { None } else { winograd::choose(graph, id, direct, machine) };
+            winograd.unwrap_or(direct)
+        }
+        Op::MatMul { transpose_a, .. } => {
             let columns = output.dims().last().copied().unwrap_or(1);
-            let rows = if rank >= 2 { output[rank - 2] } else { 1 };
-            let inner = graph.ty(graph.inputs(id)[0]).shape.elements() / (output.elements() / columns).max(1);
+            let right = &graph.ty(graph.inputs(id)[1]).shape;
+            let single = right.elements() == right.dims().iter().rev().take(2).product::<usize>();
+            // The generator joins the rows of all left matrices where there is one right matrix.
+            let rows = match output.rank() {
+                rank if rank >= 2 && (*transpose_a || !single) => output[rank - 2],
+                _ => output.elements() / columns.max(1),
+            };
+            let left = &graph.ty(graph.inputs(id)[0]).shape;
+            let inner = left[left.rank() - if *transpose_a { 2 } else { 1 }];
             let tile = tile::tile(Product { rows, columns, inner, stride: inner * 4 }, machine);
             Schedule::Gemm(Tile { outer: tile::outer(columns * inner * 4, machine), ..tile })
         }

@@ -70,7 +70,7 @@ pub(crate) fn outer(weight_bytes: usize, machine: &Machine) -> Outer {
 }
 
 /// Cycles for the whole product, in units of `1 / (multiply_add * loads)` of the tile's vectors.
-fn cost(product: Product, tile: Tile, machine: &Machine) -> usize {
+pub(crate) fn cost(product: Product, tile: Tile, machine: &Machine) -> usize {
     // Vectors of half the width go through the same units twice as often, two a cycle at most.
     let narrower = machine.lanes / tile.lanes;
     let multiply_add = (machine.multiply_add * narrower).min(machine.multiply_add.max(2));

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! avocet compile examples/efficientnet_lite0.toml --weights-file efficientnet-lite0-57934424.pth -o build
-//! cd examples/rust_host && MODEL_FOLDER=../../build cargo run --release -- picture.ppm
+//! cd examples/rust_host && MODEL_FOLDER=../../build cargo run --release -- picture.ppm ARENA
 //! ```
+//!
+//! ARENA is the arena's size in the manifest. For a model compiled with `--weights external`, the weights file and the
+//! manifest's `xxh64` are two more arguments.
 
 use std::ffi::c_void;
 
-use avocet_runtime::{Arena, Context, Status};
+use avocet_runtime::{Arena, Context, Mapped, Status};
 
 unsafe extern "C" {
     /// As `efficientnet_lite0.h` declares it.
@@ -23,11 +26,16 @@ const SIZE: usize = 224;
 const CHANNELS: usize = 3;
 const CLASSES: usize = 1000;
 
-/// Scores of all classes. Each call has an arena of its own, so calls may run at the same time.
-fn classify(input: &[f32; CHANNELS * SIZE * SIZE], arena_bytes: usize) -> Result<Vec<f32>, String> {
+/// Scores of all classes. Each call has an arena of its own, so calls may run at the same time; they share the weights.
+fn classify(
+    input: &[f32; CHANNELS * SIZE * SIZE],
+    arena_bytes: usize,
+    weights: Option<&Mapped>,
+) -> Result<Vec<f32>, String> {
     let mut arena = Arena::new(arena_bytes);
     let mut scores = vec![0.0f32; CLASSES];
-    let context = Context::new(arena.as_mut_ptr(), std::ptr::null());
+    let weights = weights.map_or(std::ptr::null(), Mapped::as_ptr);
+    let context = Context::new(arena.as_mut_ptr(), weights);
     let (inputs, outputs) = ([input.as_ptr().cast()], [scores.as_mut_ptr().cast()]);
     // SAFETY: one input and one output of the sizes that the header states, and an arena of the model's size that nobody
     // else uses.
@@ -50,7 +58,11 @@ fn prepare(ppm: &[u8]) -> Option<Box<[f32; CHANNELS * SIZE * SIZE]>> {
     }
     let pixels = &ppm[position + 1..];
     let [width, height] = [words[1], words[2]].map(|w| w.parse::<usize>().unwrap_or(0));
-    if words[0] != "P6" || words[3] != "255" || pixels.len() < width.checked_mul(height)? * CHANNELS || width * height == 0 {
+    if words[0] != "P6"
+        || words[3] != "255"
+        || pixels.len() < width.checked_mul(height)? * CHANNELS
+        || width * height == 0
+    {
         return None;
     }
     let mut input = Box::new([0.0; CHANNELS * SIZE * SIZE]);
@@ -69,10 +81,18 @@ fn main() -> Result<(), String> {
     };
     let arena: usize = arena.parse().map_err(|e| format!("the size of the arena: {e}"))?;
     let ppm = std::fs::read(&path).map_err(|e| format!("{path}: {e}"))?;
+    let weights = match (arguments.next(), arguments.next()) {
+        (Some(file), Some(checksum)) => {
+            let sum = u64::from_str_radix(&checksum, 16).map_err(|e| format!("the checksum: {e}"))?;
+            // SAFETY: nothing changes the file while this program runs.
+            Some(unsafe { Mapped::open(&file, sum) }.map_err(|e| format!("{file}: {e}"))?)
+        }
+        _ => None,
+    };
     let input = prepare(&ppm).ok_or("the picture is not a binary PPM of 8 bits")?;
     let (one, other) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| classify(&input, arena));
-        (classify(&input, arena), other.join())
+        let other = scope.spawn(|| classify(&input, arena, weights.as_ref()));
+        (classify(&input, arena, weights.as_ref()), other.join())
     });
     let scores = one?;
     // The same code at the same time on the same picture.

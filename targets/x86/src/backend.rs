@@ -43,13 +43,7 @@ impl Backend for X86 {
 
     fn lanes(&self, element: Element) -> usize {
         match element {
-            Element::F32 | Element::I32 => {
-                if self.level.avx512 {
-                    16
-                } else {
-                    8
-                }
-            }
+            Element::F32 | Element::I32 => self.level.widest().lanes(),
             // Left to the back end of 128-bit vectors.
             Element::I64 | Element::U8 => 16 / element.bytes(),
         }

@@ -17,3 +17,6 @@ mod select;
 mod table;
 
 pub use backend::X86;
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

@@ -70,6 +70,10 @@ table! {
     Xor [VEX_Vpxor_xmm_xmm_xmmm128 VEX_Vpxor_ymm_ymm_ymmm256 EVEX_Vpxord_xmm_k1z_xmm_xmmm128b32 EVEX_Vpxord_ymm_k1z_ymm_ymmm256b32 EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32]
     ShiftLeft [VEX_Vpslld_xmm_xmm_imm8 VEX_Vpslld_ymm_ymm_imm8 EVEX_Vpslld_xmm_k1z_xmmm128b32_imm8 EVEX_Vpslld_ymm_k1z_ymmm256b32_imm8 EVEX_Vpslld_zmm_k1z_zmmm512b32_imm8]
     ShiftRight [VEX_Vpsrad_xmm_xmm_imm8 VEX_Vpsrad_ymm_ymm_imm8 EVEX_Vpsrad_xmm_k1z_xmmm128b32_imm8 EVEX_Vpsrad_ymm_k1z_ymmm256b32_imm8 EVEX_Vpsrad_zmm_k1z_zmmm512b32_imm8]
+    // Shifts by the low 64 bits of a register, and lane 0 as 64 bits.
+    ShiftLeftBy [VEX_Vpslld_xmm_xmm_xmmm128 VEX_Vpslld_ymm_ymm_xmmm128 EVEX_Vpslld_xmm_k1z_xmm_xmmm128 EVEX_Vpslld_ymm_k1z_ymm_xmmm128 EVEX_Vpslld_zmm_k1z_zmm_xmmm128]
+    ShiftRightBy [VEX_Vpsrad_xmm_xmm_xmmm128 VEX_Vpsrad_ymm_ymm_xmmm128 EVEX_Vpsrad_xmm_k1z_xmm_xmmm128 EVEX_Vpsrad_ymm_k1z_ymm_xmmm128 EVEX_Vpsrad_zmm_k1z_zmm_xmmm128]
+    LowLane [VEX_Vpmovzxdq_xmm_xmmm64 INVALID EVEX_Vpmovzxdq_xmm_k1z_xmmm64 INVALID INVALID]
     // Conversions.
     TruncateToInt [VEX_Vcvttps2dq_xmm_xmmm128 VEX_Vcvttps2dq_ymm_ymmm256 EVEX_Vcvttps2dq_xmm_k1z_xmmm128b32 EVEX_Vcvttps2dq_ymm_k1z_ymmm256b32 EVEX_Vcvttps2dq_zmm_k1z_zmmm512b32_sae]
     FromInt [VEX_Vcvtdq2ps_xmm_xmmm128 VEX_Vcvtdq2ps_ymm_ymmm256 EVEX_Vcvtdq2ps_xmm_k1z_xmmm128b32 EVEX_Vcvtdq2ps_ymm_k1z_ymmm256b32 EVEX_Vcvtdq2ps_zmm_k1z_zmmm512b32_er]
@@ -107,7 +111,7 @@ impl Op {
     /// Width of the register operand of this number, at a width of the instruction.
     pub(crate) const fn operand_width(self, width: Width, number: usize) -> Width {
         match (self, number) {
-            (Op::Splat, 1) | (Op::UpperOfY, 0) => Width::X,
+            (Op::Splat, 1) | (Op::UpperOfY, 0) | (Op::ShiftLeftBy | Op::ShiftRightBy, 2) => Width::X,
             (Op::UpperOfZ, 0) => Width::Y,
             _ => width,
         }

@@ -140,6 +140,24 @@ pub struct Picture {
     pub input: Tensor,
 }
 
+impl Picture {
+    /// The picture that an input of EfficientNet-Lite0 was made from, as a PPM: its preprocessing is undone exactly.
+    ///
+    /// # Panics
+    /// When the input is another network's.
+    pub fn ppm(&self) -> Vec<u8> {
+        assert_eq!(self.input.shape().dims(), [1, 3, 224, 224], "{} is no input of Lite0", self.name);
+        let data = self.input.as_f32().expect("pictures are f32");
+        let mut out = b"P6 224 224 255\n".to_vec();
+        for pixel in 0..224 * 224 {
+            for channel in 0..3 {
+                out.push((data[channel * 224 * 224 + pixel] * 128.0 + 127.0).round() as u8);
+            }
+        }
+        out
+    }
+}
+
 /// The Python environment, ready for use.
 #[derive(Clone, Debug)]
 pub struct Oracle {

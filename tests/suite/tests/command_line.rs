@@ -1,7 +1,7 @@
 //! The command line as a user has it: what is printed, what is written, and the exit codes.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use avocet_tests::files::{avocet_program, capture, temporary_folder, workspace_root};
 
@@ -54,6 +54,27 @@ fn every_stage_has_a_text_form() {
         let output =
             avocet(&["inspect", "examples/squeezenet1_1.toml", "--emit", stage, "--target", "x86-64-v3"]);
         assert!(stdout(&output).contains(expected), "{stage}:\n{}", &stdout(&output)[..500]);
+    }
+}
+
+/// `avocet … | head -1` and the like: whoever reads has gone before anything is written.
+#[test]
+fn a_reader_that_stops_is_no_mistake() {
+    let folder = temporary_folder();
+    let place = folder.path().to_str().expect("UTF-8");
+    for arguments in [
+        &["run", "examples/squeezenet1_1.toml", "--runs", "1"][..],
+        &["compile", "examples/squeezenet1_1.toml", "-o", place],
+        &["inspect", "examples/squeezenet1_1.toml"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Command::new(avocet_program());
+        command.args(arguments).current_dir(workspace_root()).stdout(writer);
+        let output = command.stderr(Stdio::piped()).spawn().and_then(|child| child.wait_with_output());
+        let output = output.expect("it runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*text), (Some(0), ""), "{arguments:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use avocet::{LoadOptions, Model, Options, Target, Tensor};
+use avocet::{Compiled, LoadOptions, Model, Options, Target, Tensor};
 use avocet_tests::compare::assert_close;
 use avocet_tests::files::workspace_root;
 
@@ -36,6 +36,66 @@ fn check(file: &str, options: &LoadOptions) {
     let got = artifact.jit().and_then(|c| Ok(c.run(&input)?)).unwrap_or_else(|e| panic!("{what}: {e}"));
     let expected = model.reference(&input).unwrap_or_else(|e| panic!("{what}: {e}"));
     assert_close(&what, &got[0], &expected[0], TOLERANCE);
+}
+
+/// Small, with all that a session has to get right: several kernels, an arena, weights.
+const TINY: &str = "version = 1\nname = 'tiny'\ninput = { channels = 3, height = 32, width = 32 }\nblocks = [\n\
+    { type = 'conv', out = 16, stride = 2 }, { type = 'mbconv', out = 16, repeat = 2 },\n\
+    { type = 'classifier', classes = 10 },\n]\n";
+
+fn tiny() -> Compiled {
+    let model = Model::from_description(TINY, "tiny.toml").unwrap_or_else(|e| panic!("{e}"));
+    let artifact = model.compile(&Target::host(), &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+    artifact.jit().unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn threads_share_a_compiled_model() {
+    fn shared<T: Send + Sync>(value: T) -> T {
+        value
+    }
+    let compiled = shared(tiny());
+    let pictures: Vec<Tensor> = (0..4u8)
+        .map(|k| {
+            let whole = picture(&[1, 3, 32, 32]);
+            let data: Vec<f32> = whole.as_f32().expect("f32").iter().map(|v| v * f32::from(k)).collect();
+            Tensor::f32([1, 3, 32, 32], data).expect("the same shape")
+        })
+        .collect();
+    let run = |picture: &Tensor| compiled.run(std::slice::from_ref(picture)).expect("runs");
+    let alone: Vec<_> = pictures.iter().map(run).collect();
+    assert_ne!(alone[1], alone[2]);
+    for _ in 0..20 {
+        let together: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = pictures.iter().map(|picture| scope.spawn(move || run(picture))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        assert_eq!(together, alone);
+    }
+}
+
+#[test]
+fn inputs_of_other_shapes_are_refused() {
+    let compiled = tiny();
+    let error = |inputs: &[Tensor]| compiled.run(inputs).expect_err("not its inputs").to_string();
+    assert_eq!(error(&[]), "0 inputs for a model of 1");
+    let other = Tensor::f32([1, 3, 16, 16], vec![0.0; 768]).expect("a tensor");
+    assert_eq!(error(&[other]), "input 'input' is f32[1,3,32,32], but f32[1,3,16,16] was given");
+}
+
+/// A limit of release builds. The best of several, since others may use the machine at the same time.
+#[test]
+#[cfg(not(debug_assertions))]
+fn mobilenet_v2_compiles_within_two_seconds() {
+    let model = Model::open(example("mobilenet_v2.toml"), &LoadOptions::default()).unwrap();
+    let seconds = (0..5).map(|_| {
+        let start = std::time::Instant::now();
+        let artifact = model.compile(&Target::host(), &Options::default()).unwrap_or_else(|e| panic!("{e}"));
+        artifact.object().unwrap_or_else(|e| panic!("{e}"));
+        start.elapsed().as_secs_f64()
+    });
+    let best = seconds.fold(f64::INFINITY, f64::min);
+    assert!(best <= 2.0, "{best:.2} s");
 }
 
 #[test]

@@ -1,23 +1,10 @@
 //! C and Rust programs that link a compiled model and classify a picture: the programs of `examples/`.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
-use avocet::Tensor;
 use avocet_tests::files::{avocet_program, capture, run, temporary_folder, workspace_root};
 use avocet_tests::oracle::{Picture, oracle};
-
-/// The picture that a network's input was made from, as a PPM: the preprocessing of Lite0 is undone exactly.
-fn ppm(input: &Tensor) -> Vec<u8> {
-    let data = input.as_f32().expect("pictures are f32");
-    let mut out = b"P6 224 224 255\n".to_vec();
-    for pixel in 0..224 * 224 {
-        for channel in 0..3 {
-            out.push((data[channel * 224 * 224 + pixel] * 128.0 + 127.0).round() as u8);
-        }
-    }
-    out
-}
 
 fn pictures() -> Vec<Picture> {
     let pictures = oracle().pictures("efficientnet_lite0").unwrap();
@@ -59,7 +46,7 @@ fn a_c_program_classifies() {
         let weights_file = folder.path().join("efficientnet_lite0.weights");
         for picture in pictures() {
             let path = folder.path().join("picture.ppm");
-            std::fs::write(&path, ppm(&picture.input)).expect("writable");
+            std::fs::write(&path, picture.ppm()).expect("writable");
             let mut command = Command::new(&program);
             command.arg(&path).arg(&weights_file);
             let output = run(&mut command).unwrap_or_else(|e| panic!("{e}"));
@@ -77,38 +64,68 @@ fn a_c_program_classifies() {
     }
 }
 
-#[test]
-fn a_rust_program_classifies() {
-    let folder = temporary_folder();
-    compile(folder.path(), &[]);
-    let manifest = std::fs::read_to_string(folder.path().join("efficientnet_lite0.json")).expect("there");
-    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
-    let arena = manifest["arena"]["bytes"].as_u64().expect("a size").to_string();
-    let target = workspace_root().join("target/rust_host");
-    for picture in pictures() {
-        let path = folder.path().join("picture.ppm");
-        std::fs::write(&path, ppm(&picture.input)).expect("writable");
-        let mut command = Command::new(env!("CARGO"));
-        command.current_dir(workspace_root().join("examples/rust_host")).env("MODEL_FOLDER", folder.path());
-        command
-            .args(["run", "--release", "--quiet", "--target-dir"])
-            .arg(&target)
-            .arg("--")
-            .arg(&path)
-            .arg(&arena);
-        let output = run(&mut command).unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(Some(best(&output)), picture.class, "{} by Rust:\n{output}", picture.name);
-    }
+/// What the Rust program of the examples, linked with the model in the folder, makes of its arguments.
+fn run_rust_host(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(workspace_root().join("examples/rust_host")).env("MODEL_FOLDER", folder);
+    command
+        .args(["run", "--release", "--quiet", "--target-dir"])
+        .arg(workspace_root().join("target/rust_host"));
+    capture(command.arg("--").args(arguments)).unwrap_or_else(|e| panic!("{e}"))
 }
 
 #[test]
-fn the_header_is_c_plus_plus_too() {
-    let folder = temporary_folder();
-    compile(folder.path(), &["--weights", "external"]);
-    let source = folder.path().join("check.cpp");
-    std::fs::write(&source, "#include \"efficientnet_lite0.h\"\nint main() { return 0; }\n")
+fn a_rust_program_classifies() {
+    for weights in ["embedded", "external"] {
+        let folder = temporary_folder();
+        compile(folder.path(), &["--weights", weights]);
+        let file = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_string();
+        let manifest = std::fs::read_to_string(file("efficientnet_lite0.json")).expect("there");
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
+        let arena = manifest["arena"]["bytes"].as_u64().expect("a size").to_string();
+        let (picture_file, weights_file) = (file("picture.ppm"), file("efficientnet_lite0.weights"));
+        let mut arguments = vec![picture_file.as_str(), arena.as_str()];
+        if weights == "external" {
+            arguments.extend([weights_file.as_str(), manifest["weights"]["xxh64"].as_str().expect("a sum")]);
+        }
+        for picture in pictures() {
+            std::fs::write(&picture_file, picture.ppm()).expect("writable");
+            let output = run_rust_host(folder.path(), &arguments);
+            let (text, errors) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert!(output.status.success(), "{errors}");
+            assert_eq!(Some(best(&text)), picture.class, "{} by Rust ({weights}):\n{text}", picture.name);
+        }
+        if weights == "external" {
+            let mut bytes = std::fs::read(&weights_file).expect("there");
+            bytes[1000] ^= 1;
+            std::fs::write(&weights_file, bytes).expect("writable");
+            let output = run_rust_host(folder.path(), &arguments);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success() && errors.contains("checksum is wrong"), "{errors}");
+        }
+    }
+}
+
+/// Checks a source without making anything of it; every warning is an error.
+fn check_syntax(compiler: &str, standard: &str, folder: &Path, source: &str) {
+    let path = folder.join(source);
+    std::fs::write(&path, "#include \"efficientnet_lite0.h\"\nint main(void) { return 0; }\n")
         .expect("writable");
-    let mut command = Command::new("c++");
-    command.args(["-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-I"]).arg(folder.path()).arg(&source);
+    let mut command = Command::new(compiler);
+    command.arg(format!("-std={standard}"));
+    command.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"]).arg(folder).arg(&path);
     run(&mut command).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn the_header_is_c99_and_c_plus_plus() {
+    for weights in ["embedded", "external"] {
+        let folder = temporary_folder();
+        compile(folder.path(), &["--weights", weights]);
+        check_syntax("cc", "c99", folder.path(), "check.c");
+        check_syntax("cc", "c17", folder.path(), "check.c");
+        check_syntax("c++", "c++11", folder.path(), "check.cpp");
+        check_syntax("c++", "c++20", folder.path(), "check.cpp");
+    }
 }

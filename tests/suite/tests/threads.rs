@@ -11,7 +11,8 @@ fn model(name: &str) -> Model {
 }
 
 fn input(model: &Model) -> [Tensor; 1] {
-    let dims = model.inputs()[0].ty.dims();
+    let ports = model.inputs();
+    let dims = ports[0].ty.dims();
     let data: Vec<f32> =
         (0..dims.iter().product()).map(|i| ((i * 7919 % 2003) as f32) / 1001.5 - 1.0).collect();
     [Tensor::f32(dims, data).expect("an input's shape")]

@@ -50,10 +50,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     };
     let (written, failed) = artifact.write_all(&arguments.output)?;
     for path in written {
-        println!("{}", path.display());
+        say!("{}", path.display());
     }
     if let Some(error) = failed {
-        eprintln!("warning: {error}; everything else is written");
+        complain!("warning: {error}; everything else is written");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,13 +1,11 @@
 //! `avocet inspect`: a model's layers, or the text form of a stage.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use avocet::inspect::{report, table};
 use clap::{Args, ValueEnum};
 
-use super::progress::Progress;
-use super::{CodeArguments, CommandError, ModelArguments, TargetArguments};
+use super::{CodeArguments, CommandError, ModelArguments, TargetArguments, compile_here, print, print_json};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -39,26 +37,21 @@ enum Emit {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let model = arguments.model.open()?;
-    let text = match arguments.emit {
-        None if arguments.json => {
-            // Strings and numbers always have a JSON form.
-            serde_json::to_string_pretty(&report(&model)).unwrap_or_default() + "\n"
+    let Some(emit) = arguments.emit else {
+        let report = report(&model);
+        if arguments.json {
+            print_json(&report)
+        } else {
+            print(&table(&report))
         }
-        None => table(&report(&model)),
-        Some(emit) => {
-            let target = arguments.target.target()?;
-            let progress = Progress::new();
-            let artifact =
-                model.compile_with(&target, &arguments.code.options(), &|stage| progress.stage(stage))?;
-            match emit {
-                Emit::Graph => artifact.graph().to_string(),
-                Emit::Schedule => artifact.schedule_text(),
-                Emit::Kernels => artifact.program().to_string(),
-                Emit::Asm => artifact.assembly(),
-            }
-        }
+        return Ok(ExitCode::SUCCESS);
     };
-    // Whoever reads may stop reading, as `head` does.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let artifact = compile_here(&model, &arguments.target, &arguments.code)?;
+    print(&match emit {
+        Emit::Graph => artifact.graph().to_string(),
+        Emit::Schedule => artifact.schedule_text(),
+        Emit::Kernels => artifact.program().to_string(),
+        Emit::Asm => artifact.assembly(),
+    });
     Ok(ExitCode::SUCCESS)
 }

@@ -1,14 +1,37 @@
 //! The subcommands, and what they share.
 
+/// Prints a line. Whoever reads may stop reading, as `head` does; that is no mistake, and `println!` would panic.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+/// The same to standard error.
+macro_rules! complain {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+pub(crate) use complain;
+
+pub(crate) mod bench;
 pub(crate) mod compile;
 pub(crate) mod inspect;
+pub(crate) mod profile;
 mod progress;
 pub(crate) mod run;
 
+use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use avocet::{Error, LoadOptions, Model, Options, Target, TargetError};
+use avocet::measure::Budget;
+use avocet::{Artifact, Error, LoadOptions, Model, Options, Target, TargetError};
 use clap::Args;
+use progress::Progress;
+use serde::Serialize;
 
 /// Why a command did not do what was asked; every one of these is exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +75,56 @@ impl ModelArguments {
     }
 }
 
+/// Compiles a model for use in this process, with progress.
+pub(crate) fn compile_here(
+    model: &Model,
+    target: &TargetArguments,
+    code: &CodeArguments,
+) -> Result<Artifact, CommandError> {
+    let target = target.target()?;
+    let progress = Progress::new();
+    Ok(model.compile_with(&target, &code.options(), &|stage| progress.stage(stage))?)
+}
+
+/// How long to measure.
+#[derive(Args, Debug)]
+pub(crate) struct MeasureArguments {
+    /// Runs to measure; by default as many as fit in the time, at least 10.
+    #[arg(long)]
+    runs: Option<usize>,
+    /// Time to measure for.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds, conflicts_with = "runs")]
+    seconds: f64,
+}
+
+impl MeasureArguments {
+    pub(crate) fn budget(&self) -> Budget {
+        Budget {
+            runs: self.runs,
+            time: Duration::from_secs_f64(self.seconds),
+            at_least: 10,
+            ..Budget::default()
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected seconds, from 0 to 86400".into()),
+    }
+}
+
+/// Prints to standard output. Whoever reads may stop reading, as `head` does.
+pub(crate) fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Prints a report as JSON; strings and numbers always have that form.
+pub(crate) fn print_json(report: &impl Serialize) {
+    print(&(serde_json::to_string_pretty(report).unwrap_or_default() + "\n"));
+}
+
 fn dimension(text: &str) -> Result<(String, usize), String> {
     let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
     let (name, size) = parts.ok_or("expected NAME=SIZE, for example N=1")?;
@@ -81,6 +154,9 @@ impl TargetArguments {
 /// How the code is arranged.
 #[derive(Args, Debug)]
 pub(crate) struct CodeArguments {
+    /// Only methods whose rounding errors are those of plain sums: no Winograd convolution.
+    #[arg(long)]
+    exact: bool,
     /// Most parts that an operator's work is divided into, for several threads; 1 for none.
     #[arg(long, default_value_t = Options::default().parts as u32, value_parser = clap::value_parser!(u32).range(1..=64))]
     parts: u32,
@@ -91,13 +167,21 @@ pub(crate) struct CodeArguments {
 
 impl CodeArguments {
     pub(crate) fn options(&self) -> Options {
-        Options { parts: self.parts as usize, fuse: !self.no_fuse, ..Options::default() }
+        Options { exact: self.exact, parts: self.parts as usize, fuse: !self.no_fuse, ..Options::default() }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::dimension;
+    use super::{dimension, seconds};
+
+    #[test]
+    fn times_are_sane() {
+        assert_eq!(seconds("0.5"), Ok(0.5));
+        for wrong in ["-1", "NaN", "inf", "x", "1e9"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn dimensions_are_names_with_sizes() {

@@ -1,14 +1,14 @@
 //! `avocet run`: compile in memory, run, measure, and with `--verify` compare with the reference interpreter.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use avocet::Tensor;
 use avocet::inspect::{grouped, report};
-use avocet::{Compiled, Tensor};
+use avocet::measure::{Budget, inputs, time};
 use clap::Args;
 
-use super::progress::Progress;
-use super::{CodeArguments, CommandError, ModelArguments, TargetArguments};
+use super::{CodeArguments, CommandError, ModelArguments, TargetArguments, compile_here};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -34,42 +34,39 @@ const TOLERANCE: f64 = 1e-4;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let model = arguments.model.open()?;
-    let target = arguments.target.target()?;
     let start = Instant::now();
-    let artifact = {
-        let progress = Progress::new();
-        model.compile_with(&target, &arguments.code.options(), &|stage| progress.stage(stage))?
-    };
+    let artifact = compile_here(&model, &arguments.target, &arguments.code)?;
     let compiled = artifact.jit()?;
     let compile_time = start.elapsed();
-    let inputs: Vec<Tensor> = model.inputs().iter().enumerate().map(|(i, port)| input(&port.ty, i)).collect();
+    let inputs = inputs(&model);
 
-    let times = measure(&compiled, &inputs, arguments).map_err(avocet::Error::from)?;
+    let budget =
+        Budget { runs: arguments.runs, threads: usize::from(arguments.threads), ..Budget::default() };
+    let times = time(&compiled, &inputs, &budget).map_err(avocet::Error::from)?;
     let costs = report(&model);
-    let median = times[times.len() / 2].as_secs_f64();
     let plan = artifact.plan();
-    println!("model         {}", model.name());
-    println!("target        {target}");
-    println!(
+    say!("model         {}", model.name());
+    say!("target        {}", artifact.target());
+    say!(
         "compiled in   {:.2} s ({} kernels, {} bytes of code)",
         compile_time.as_secs_f64(),
         artifact.program().kernels.len(),
         grouped(artifact.code_bytes() as u64)
     );
-    println!(
+    say!(
         "latency       {:.3} ms median, {:.3} ms minimum of {} runs, {}",
-        median * 1e3,
-        times[0].as_secs_f64() * 1e3,
-        times.len(),
+        times.median_ms,
+        times.min_ms,
+        times.runs,
         if arguments.threads == 1 { "1 thread".into() } else { format!("{} threads", arguments.threads) }
     );
-    println!("speed         {:.1} GFLOP/s", 2.0 * costs.multiply_adds as f64 / median / 1e9);
-    println!(
+    say!("speed         {:.1} GFLOP/s", 2.0 * costs.multiply_adds as f64 / times.median_seconds() / 1e9);
+    say!(
         "arena         {} bytes (lower bound {})",
         grouped(plan.bytes as u64),
         grouped(plan.lower_bound as u64)
     );
-    println!("weights       {} bytes", grouped(artifact.weight_bytes() as u64));
+    say!("weights       {} bytes", grouped(artifact.weight_bytes() as u64));
     if !arguments.verify {
         return Ok(ExitCode::SUCCESS);
     }
@@ -83,50 +80,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         let difference = difference(got, expected);
         let verdict = if difference <= TOLERANCE { "ok" } else { "WRONG" };
         agree &= difference <= TOLERANCE;
-        println!("verify        {verdict}: output '{}' differs by {difference:.1e} of its scale", port.name);
+        say!("verify        {verdict}: output '{}' differs by {difference:.1e} of its scale", port.name);
     }
     Ok(if agree { ExitCode::SUCCESS } else { ExitCode::from(1) })
-}
-
-/// Sorted times of runs after a few that only warm up.
-fn measure(
-    compiled: &Compiled,
-    inputs: &[Tensor],
-    arguments: &Arguments,
-) -> Result<Vec<Duration>, avocet::RunError> {
-    const WARM_UP: usize = 2;
-    const AT_LEAST: usize = 5;
-    let mut session = compiled.session_with_threads(usize::from(arguments.threads))?;
-    for _ in 0..WARM_UP {
-        session.run(inputs)?;
-    }
-    let (mut times, start) = (Vec::new(), Instant::now());
-    let enough = |count: usize| match arguments.runs {
-        Some(runs) => count >= runs.max(1),
-        None => count >= AT_LEAST && start.elapsed() >= Duration::from_secs(1),
-    };
-    while !enough(times.len()) {
-        let before = Instant::now();
-        session.run(inputs)?;
-        times.push(before.elapsed());
-    }
-    times.sort_unstable();
-    Ok(times)
-}
-
-/// A smooth pattern between -1 and 1, the same each time.
-fn input(ty: &avocet::TensorType, number: usize) -> Tensor {
-    use avocet_ir::tensor::TensorData;
-    let value = |i: usize| (((i * 7919 + number * 104_729) % 2003) as f32) / 1001.5 - 1.0;
-    let count = ty.shape.elements();
-    let data = match ty.dtype {
-        avocet::DType::F32 => TensorData::F32((0..count).map(value).collect()),
-        avocet::DType::I64 => TensorData::I64((0..count).map(|i| (i % 7) as i64).collect()),
-        avocet::DType::I32 => TensorData::I32((0..count).map(|i| (i % 7) as i32).collect()),
-        avocet::DType::Bool => TensorData::Bool((0..count).map(|i| i % 3 == 0).collect()),
-        avocet::DType::U8 => TensorData::U8((0..count).map(|i| (i % 251) as u8).collect()),
-    };
-    Tensor::new(ty.shape.clone(), data).unwrap_or_else(|_| unreachable!("as many elements as the shape has"))
 }
 
 /// Largest difference relative to the largest number expected; infinite where NaN, infinities or types differ.

@@ -7,6 +7,7 @@ mod movement;
 mod parts;
 mod products;
 mod reductions;
+mod winograd;
 
 use avocet_ir::op::{EpilogueStep, Op};
 use avocet_ir::schedule::{Axis, Schedule, Schedules, Split};
@@ -66,6 +67,18 @@ pub(crate) fn check(
     epilogue: Vec<(EpilogueStep, Option<Tensor>)>,
     schedule: Schedule,
 ) {
+    let [got, expected] = compute(what, op, given, epilogue, schedule);
+    assert_close(what, &got, &expected);
+}
+
+/// What the kernels of one node compute, and what the reference interpreter does.
+pub(crate) fn compute(
+    what: &str,
+    op: Op,
+    given: &[Given],
+    epilogue: Vec<(EpilogueStep, Option<Tensor>)>,
+    schedule: Schedule,
+) -> [Tensor; 2] {
     let mut graph = Graph::new("test");
     let mut inputs = Vec::new();
     let mut values: Vec<Value> = Vec::new();
@@ -93,9 +106,8 @@ pub(crate) fn check(
     let mut schedules = Schedules::default();
     schedules.nodes.insert(node.node, schedule);
     let program = lower(&graph, &schedules).unwrap_or_else(|e| panic!("{what}: {e}"));
-    let expected = avocet_reference::run(&graph, &inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
-    let got = run_program(&program, &inputs).unwrap_or_else(|e| panic!("{what}: {e}\n{program}"));
-    assert_close(what, &got[0], &expected[0]);
+    let mut expected = avocet_reference::run(&graph, &inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let mut got = run_program(&program, &inputs).unwrap_or_else(|e| panic!("{what}: {e}\n{program}"));
     // In parts, which run in any order, the same bits.
     for (axis, parts, order) in [
         (Axis::Rows, 2, PartOrder::Reversed),
@@ -108,6 +120,7 @@ pub(crate) fn check(
         let divided = divided.unwrap_or_else(|e| panic!("{what}, {parts} parts: {e}\n{program}"));
         assert_same(&format!("{what}, {parts} parts of {axis:?}"), &divided[0], &got[0]);
     }
+    [got.swap_remove(0), expected.swap_remove(0)]
 }
 
 /// Asserts that two tensors are the same bits.

@@ -1,6 +1,7 @@
 //! The whole pipeline on networks built by hand, and on random graphs.
 
 mod blocks;
+mod golden;
 mod pipeline;
 mod random;
 

@@ -44,6 +44,7 @@ fn the_observer_sees_every_pass() {
     affine: 1 change
     nhwc: 1 change
     transposes: 6 changes
+    gates: no change
     matmul-operands: no change
     dead-code: 9 changes
     constant-folding: 2 changes

@@ -5,7 +5,7 @@ use avocet_ir::kernel::{
 };
 use regalloc2::VReg;
 
-use super::memory::{Place, width};
+use super::memory::Place;
 use super::{LoadKind, Location, Selector};
 use crate::instruction::Width;
 use crate::table::Op;
@@ -30,7 +30,7 @@ impl Selector<'_> {
     /// Where the value of an expression is.
     pub(super) fn expression(&mut self, value: ValueId, expression: &Expression) -> Result<Location, String> {
         let ty = self.kernel.ty(value);
-        let wide = width(ty)?;
+        let wide = self.width(ty)?;
         let register = match expression {
             Expression::Constant(Literal::F32(bits)) => return Ok(Location::Constant(*bits)),
             Expression::Constant(Literal::I32(number)) => return Ok(Location::Constant(*number as u32)),
@@ -49,10 +49,13 @@ impl Selector<'_> {
                 }
                 self.load_broadcast(place, ty)?
             }
-            Expression::Splat(scalar) => {
-                let scalar = self.value(*scalar)?;
-                self.vector((Op::Splat, wide), &[scalar], None)
-            }
+            Expression::Splat(scalar) => match self.values[scalar.0] {
+                Some(Location::Constant(bits)) => return Ok(Location::Constant(bits)),
+                _ => {
+                    let scalar = self.value(*scalar)?;
+                    self.vector((Op::Splat, wide), &[scalar], None)
+                }
+            },
             Expression::Unary(op, a) => self.unary(*op, *a, ty, wide)?,
             Expression::Binary(op, a, b) => self.binary(*op, *a, *b, ty, wide)?,
             Expression::MulAdd(a, b, c) => self.mul_add(*a, *b, *c, wide)?,
@@ -141,12 +144,17 @@ impl Selector<'_> {
     }
 
     fn shift(&mut self, op: BinaryOp, a: ValueId, b: ValueId, wide: Width) -> Result<VReg, String> {
-        let Some(Location::Constant(amount @ 0..32)) = self.values[b.0] else {
-            return Err("shifts by computed amounts".into());
-        };
-        let a = self.value(a)?;
-        let op = if op == BinaryOp::ShiftLeft { Op::ShiftLeft } else { Op::ShiftRight };
-        Ok(self.vector_immediate((op, wide), &[a], amount as u8))
+        let left = op == BinaryOp::ShiftLeft;
+        if let Some(Location::Constant(amount @ 0..32)) = self.values[b.0] {
+            let a = self.value(a)?;
+            let op = if left { Op::ShiftLeft } else { Op::ShiftRight };
+            return Ok(self.vector_immediate((op, wide), &[a], amount as u8));
+        }
+        let (a, b) = (self.value(a)?, self.value(b)?);
+        // The amount is read as 64 bits, of which the upper half would be lane 1.
+        let amount = self.vector((Op::LowLane, Width::X), &[b], None);
+        let op = if left { Op::ShiftLeftBy } else { Op::ShiftRightBy };
+        Ok(self.vector((op, wide), &[a, amount], None))
     }
 
     /// `a * b + c`: one operand may be in memory, another is replaced by the result. That is `c` where it is not needed

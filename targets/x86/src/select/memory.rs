@@ -23,17 +23,18 @@ impl Place {
     }
 }
 
-/// The width of a value's vectors; an error where this back end has none.
-pub(super) fn width(ty: ValueType) -> Result<Width, String> {
-    match ty.element {
-        Element::F32 | Element::I32 => {
-            Width::of_lanes(ty.lanes).ok_or_else(|| format!("vectors have up to 512 bits, {ty} has more"))
-        }
-        Element::I64 | Element::U8 => Err(format!("values of type {ty} only move data")),
-    }
-}
-
 impl Selector<'_> {
+    /// The width of a value's vectors; an error where there is none.
+    pub(super) fn width(&self, ty: ValueType) -> Result<Width, String> {
+        let widest = self.level.widest();
+        match ty.element {
+            Element::F32 | Element::I32 => Width::of_lanes(ty.lanes)
+                .filter(|&width| width <= widest)
+                .ok_or_else(|| format!("vectors have up to {} bits, {ty} has more", widest.lanes() * 32)),
+            Element::I64 | Element::U8 => Err(format!("values of type {ty} only move data")),
+        }
+    }
+
     /// The memory of an address.
     pub(super) fn place(&mut self, address: &Address) -> Result<Place, String> {
         const ROOM: i32 = 64;
@@ -85,7 +86,7 @@ impl Selector<'_> {
     pub(super) fn load_broadcast(&mut self, place: Place, ty: ValueType) -> Result<VReg, String> {
         match ty.lanes {
             1 => self.load(place, 1),
-            _ => Ok(self.vector((Op::Broadcast, width(ty)?), &[], Some(place))),
+            _ => Ok(self.vector((Op::Broadcast, self.width(ty)?), &[], Some(place))),
         }
     }
 
@@ -97,7 +98,7 @@ impl Selector<'_> {
         ty: ValueType,
         valid: usize,
     ) -> Result<(), String> {
-        width(ty)?;
+        self.width(ty)?;
         let place = self.place(address)?;
         let narrowest = Width::of_lanes(valid).ok_or("a store of more than 512 bits")?;
         match valid {

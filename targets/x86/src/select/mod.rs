@@ -15,7 +15,7 @@ use avocet_ir::kernel::{Carried, Kernel, Statement, ValueId, Variable};
 use regalloc2::{Operand, PReg, RegClass, VReg};
 
 use crate::convention::Convention;
-use crate::instruction::{Base, Code, Control, Kind, Memory};
+use crate::instruction::{Base, Code, Control, Kind, Memory, Width};
 use memory::Place;
 
 /// The instruction set in use.
@@ -23,6 +23,13 @@ use memory::Place;
 pub(crate) struct Level {
     /// AVX-512 F and VL with 32 registers; otherwise AVX2 and FMA with 16.
     pub(crate) avx512: bool,
+}
+
+impl Level {
+    /// Width of the widest vectors.
+    pub(crate) const fn widest(self) -> Width {
+        if self.avx512 { Width::Z } else { Width::Y }
+    }
 }
 
 /// Where a kernel's value is.
