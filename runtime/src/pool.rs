@@ -19,8 +19,9 @@ use std::thread::{self, JoinHandle};
 
 use crate::{Body, ParallelFor};
 
-/// Looks at the ticket before a thread goes to sleep: some tens of microseconds.
-const SPINS: u32 = 2_000;
+/// Looks at the ticket before a thread goes to sleep: a few hundred microseconds, longer than the steps of one part that a
+/// network has between others. Waking a thread takes tens of microseconds, more on a virtual machine.
+const SPINS: u32 = 15_000;
 /// Looks of the caller at parts that others still run before it gives its core away, in case theirs has been taken.
 const SPINS_BEFORE_YIELD: u32 = 10_000;
 

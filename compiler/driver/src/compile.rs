@@ -43,7 +43,7 @@ impl Default for Options {
             weights: Weights::Embedded,
             verify: cfg!(debug_assertions),
             exact: false,
-            parts: 8,
+            parts: 4,
             fuse: true,
         }
     }

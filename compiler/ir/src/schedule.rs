@@ -116,7 +116,7 @@ impl fmt::Display for Schedule {
 pub enum Axis {
     /// Rows of the result: pixels, rows of an image or of a matrix.
     Rows,
-    /// Columns of a matrix product: output channels, with the weights that they need.
+    /// Columns of a matrix product: output channels, with the weights that they need; channels of a reduction over others.
     Columns,
 }
 

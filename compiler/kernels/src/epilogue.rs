@@ -79,14 +79,10 @@ impl Epilogue {
             return Ok(Source::Immediate(value));
         }
         let shape = &problem.inputs[operand].shape;
-        let mut strides = view::strides(shape, &problem.output.shape, groups).ok_or_else(|| {
+        let strides = view::strides(shape, &problem.output.shape, groups).ok_or_else(|| {
             LowerError::unsupported(problem, format!("an epilogue operand of shape {shape} in this kernel"))
         })?;
-        if let (true, [outer @ .., _], Some(width)) =
-            (problem.has_rows(shape), &mut strides[..], problem.output.dims().last())
-        {
-            outer.iter_mut().for_each(|stride| *stride = *stride / width * problem.pitch);
-        }
+        let strides = problem.pitched_strides(shape, strides);
         if shape == &problem.output.shape && problem.constants[operand].is_none() {
             self.whole.push(operands.len());
         }

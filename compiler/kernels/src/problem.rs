@@ -20,7 +20,8 @@ pub struct Problem<'a> {
     /// Type of the result.
     pub output: &'a TensorType,
     /// Elements between rows of the result: its last dimension, or more where it is columns of a wider matrix. Then
-    /// operands of the epilogue that have rows have this pitch, too. Only matrix products are asked for columns.
+    /// operands of the epilogue that have rows have this pitch, too. For a reduction it is that of the image, since the
+    /// result has no rows. Only matrix products and reductions are asked for columns.
     pub pitch: usize,
     /// How it is to be computed.
     pub schedule: Schedule,
@@ -50,6 +51,16 @@ impl<'a> Problem<'a> {
             Some(&width) if self.has_rows(shape) => (shape.elements() / width - 1) * self.pitch + width,
             _ => shape.elements(),
         }
+    }
+
+    /// These strides of a tensor, made wider by the pitch where it has rows; the last is that within a row.
+    pub(crate) fn pitched_strides(&self, shape: &Shape, mut strides: Vec<usize>) -> Vec<usize> {
+        if let (true, [outer @ .., _], Some(width)) =
+            (self.has_rows(shape), &mut strides[..], self.output.dims().last())
+        {
+            outer.iter_mut().for_each(|stride| *stride = *stride / width * self.pitch);
+        }
+        strides
     }
 
     /// Whether a tensor of this shape has rows as the result has, and so its pitch.

@@ -90,7 +90,7 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
     let (Op::Reduce { kind, axes, .. }, [input, ..]) = (problem.op, &problem.inputs[..]) else {
         return Err(LowerError::unsupported(problem, format!("{} as a reduction", problem.op.name())));
     };
-    let strides = input.shape.strides();
+    let strides = problem.pitched_strides(&input.shape, input.shape.strides());
     let axis = |i: usize| (input.shape[i], strides[i]);
     let mut kept: Vec<Axis> = (0..input.shape.rank()).filter(|i| !axes.contains(i)).map(axis).collect();
     let mut reduced: Vec<Axis> = axes.iter().map(|&i| axis(i)).collect();
@@ -100,7 +100,7 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
     let count: usize = reduced.iter().map(|a| a.0).product();
 
     let mut b = KernelBuilder::new(problem.op.name());
-    let x = b.buffer("x", Element::F32, input.shape.elements(), Access::Read);
+    let x = b.buffer("x", Element::F32, problem.pitched(&input.shape), Access::Read);
     let y = b.buffer("y", Element::F32, problem.output.shape.elements(), Access::Write);
     let mut operands = vec![Operand::Input(0), Operand::Output];
     // The result is one run of elements in the order of the kept axes; an epilogue sees it as that.

@@ -208,31 +208,14 @@ fn image_rows(
     Some(needed.start - top..needed.end - top)
 }
 
-/// The columns `range` of a matrix product with constant weights.
+/// The columns `range` of a matrix product with constant weights, or of a reduction over all but channels.
 pub(crate) fn of_columns<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> Option<Slice<'a>> {
     let output = &problem.output.shape;
     let axis = output.rank().checked_sub(1)?;
-    let weights = problem.constants.get(1).copied().flatten()?;
-    let data = weights.as_f32()?;
     // A single column could be taken for an operand that broadcasts.
-    if !matches!(problem.schedule, Schedule::Gemm(_)) || problem.pitch != output[axis] || range.len() < 2 {
+    if problem.pitch != output[axis] || range.len() < 2 {
         return None;
     }
-    let shape = weights.shape();
-    // Which dimension of the weights the columns are.
-    let (width, by_rows) = match problem.op {
-        Op::Conv(_) => (shape[0], true),
-        Op::MatMul { transpose_b, .. } if shape.rank() == 2 => {
-            (shape[usize::from(!transpose_b)], *transpose_b)
-        }
-        _ => return None,
-    };
-    let inner = shape.elements() / width;
-    let (cut, part): (usize, Vec<f32>) = match by_rows {
-        true => (0, data[range.start * inner..range.end * inner].to_vec()),
-        false => (1, (0..inner).flat_map(|k| &data[k * width..][range.clone()]).copied().collect()),
-    };
-    let part = Tensor::f32(with_extent(shape, cut, range.len())?.dims(), part).ok()?;
     let mut slice = Slice {
         whole: problem,
         op: problem.op.clone(),
@@ -244,15 +227,54 @@ pub(crate) fn of_columns<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> O
         needed: 0..0,
         weights: None,
     };
-    slice.inputs[1] = part.ty();
-    slice.weights = Some(part);
-    for number in 2..problem.inputs.len() {
+    let own = match (problem.op, problem.schedule) {
+        (Op::Conv(_) | Op::MatMul { .. }, Schedule::Gemm(_)) => {
+            let weights = columns_of_weights(problem, &range)?;
+            slice.inputs[1] = weights.ty();
+            slice.weights = Some(weights);
+            2
+        }
+        (Op::Reduce { axes, .. }, _) => {
+            let image = &problem.inputs[0];
+            let last = image.shape.rank() - 1;
+            if axes.contains(&last)
+                || output.elements() != image.shape[last]
+                || output[axis] != image.shape[last]
+            {
+                return None;
+            }
+            slice.inputs[0].shape = with_extent(&image.shape, last, range.len())?;
+            slice.input_offsets[0] = range.start * image.dtype.bytes();
+            1
+        }
+        _ => return None,
+    };
+    for number in own..problem.inputs.len() {
         let ty = &problem.inputs[number];
         let (shape, start) = operand(&ty.shape, output, axis, &range)?;
         slice.inputs[number].shape = shape;
         slice.input_offsets[number] = start * ty.dtype.bytes();
     }
     Some(slice)
+}
+
+/// The weights of a range of columns.
+fn columns_of_weights(problem: &Problem, range: &Range<usize>) -> Option<Tensor> {
+    let weights = problem.constants.get(1).copied().flatten()?;
+    let (data, shape) = (weights.as_f32()?, weights.shape());
+    // Which dimension of the weights the columns are.
+    let by_rows = match problem.op {
+        Op::Conv(_) => true,
+        Op::MatMul { transpose_b, .. } if shape.rank() == 2 => *transpose_b,
+        _ => return None,
+    };
+    let width = shape[usize::from(!by_rows)];
+    let inner = shape.elements() / width;
+    let (cut, part): (usize, Vec<f32>) = match by_rows {
+        true => (0, data[range.start * inner..range.end * inner].to_vec()),
+        false => (1, (0..inner).flat_map(|k| &data[k * width..][range.clone()]).copied().collect()),
+    };
+    Tensor::f32(with_extent(shape, cut, range.len())?.dims(), part).ok()
 }
 
 /// A pointwise convolution seen as one row of all pixels, so that it can be cut between any two; other problems are
@@ -310,6 +332,7 @@ pub(crate) fn divide(problem: &Problem, axis: Axis, parts: usize) -> Option<Vec<
         (Axis::Rows, Schedule::Winograd(winograd)) => (rows(problem)?, winograd.output * winograd.rows),
         (Axis::Rows, _) => (rows(problem)?, 1),
         (Axis::Columns, Schedule::Gemm(tile)) => (*problem.output.dims().last()?, tile.width()),
+        (Axis::Columns, Schedule::Vector { lanes }) => (*problem.output.dims().last()?, lanes),
         (Axis::Columns, _) => return None,
     };
     Some(ranges(extent, parts, unit))

@@ -20,14 +20,15 @@ pub struct Partition {
     pub fuse: bool,
 }
 
-/// Least work of a part, in cycles: some ten microseconds, several times what it costs to hand a part to another thread.
-const PART: u64 = 30_000;
+/// Least work of a part, in cycles: some seven microseconds, several times what it costs to hand a part to another
+/// thread.
+const PART: u64 = 20_000;
 /// Bytes that a core moves in a cycle, from and to the caches beyond its own.
 const BYTES_PER_CYCLE: u64 = 8;
 /// Cache that is taken to be there when nothing is known of any.
 const SOME_CACHE: usize = 256 << 10;
 /// Most rows that the parts of a chain compute twice, as one in so many.
-const REPEATED: usize = 24;
+const REPEATED: usize = 12;
 
 /// Decides on chains and splits.
 pub fn partition(graph: &Graph, schedules: &mut Schedules, machine: &Machine, partition: &Partition) {
@@ -92,6 +93,7 @@ impl Partitioner<'_> {
         }
         let axis = match schedule {
             Schedule::Gemm(tile) => self.axis(id, tile, parts, cycles),
+            _ if matches!(self.graph.node(id).op, Op::Reduce { .. }) => Axis::Columns,
             _ => Axis::Rows,
         };
         Some(Split { axis, parts })
@@ -154,7 +156,7 @@ impl Partitioner<'_> {
         let shape = |id: NodeId| self.graph.node(id).outputs[0].shape.dims();
         let &[1, height, width, _] = shape(*last) else { return None };
         let bytes: usize = between.iter().map(|&id| self.graph.node(id).outputs[0].bytes()).sum();
-        if between.is_empty() || bytes <= self.cache / 2 {
+        if between.is_empty() || bytes <= self.cache {
             return None;
         }
         // Bytes of all that a row of the result has between the nodes, and the rows that windows need beyond theirs.
@@ -184,7 +186,12 @@ impl Partitioner<'_> {
         });
         let cycles = nodes.iter().filter_map(|&id| Some(self.cycles(id, *schedules.nodes.get(&id)?))).sum();
         // Each part but the first computes the rows above it again.
-        let parts = self.parts(cycles, 1 + height / (halo * REPEATED).max(1));
+        let most_parts = 1 + height / (halo * REPEATED).max(1);
+        let parts = self.parts(cycles, most_parts);
+        if parts < 2 && self.parts(cycles, usize::MAX) > 1 {
+            // Work for several threads would become work for one.
+            return None;
+        }
         let rows = strip(most, height.div_ceil(parts), width, unit.unwrap_or(1));
         (rows < height || parts > 1).then_some(Chain { nodes, rows, parts })
     }

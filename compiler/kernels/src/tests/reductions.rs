@@ -1,5 +1,5 @@
 use avocet_ir::Tensor;
-use avocet_ir::op::{EpilogueStep, Op, ReduceKind, Unary};
+use avocet_ir::op::{Binary, EpilogueStep, Op, ReduceKind, Unary};
 use avocet_ir::schedule::Schedule;
 
 use super::{Given, Numbers, check};
@@ -17,6 +17,27 @@ fn reductions_over_any_axes() {
                 let steps = vec![(EpilogueStep::Unary(Unary::Relu), None)];
                 check(&what, op, &[Given::Input(x)], steps, Schedule::Vector { lanes });
             }
+        }
+    }
+}
+
+/// Global pooling: what is divided into ranges of channels.
+#[test]
+fn pooling_of_whole_images() {
+    for channels in [1, 5, 16, 37] {
+        for keep_dims in [true, false] {
+            let op = Op::Reduce { kind: ReduceKind::Mean, axes: vec![1, 2], keep_dims };
+            let x = Numbers::new(6).tensor(&[1, 9, 8, channels]);
+            let operand = Numbers::new(7).tensor(&[channels]);
+            let add = EpilogueStep::Binary { op: Binary::Add, operand: 0, swapped: false };
+            let steps = vec![(EpilogueStep::Unary(Unary::Relu), None), (add, Some(operand))];
+            check(
+                &format!("{channels} {keep_dims}"),
+                op,
+                &[Given::Input(x)],
+                steps,
+                Schedule::Vector { lanes: 4 },
+            );
         }
     }
 }
