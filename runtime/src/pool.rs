@@ -167,7 +167,7 @@ impl Pool {
     /// time.
     pub unsafe fn run(&self, count: usize, body: Body, argument: *mut c_void) {
         let shared = &*self.shared;
-        let alone = self.threads.is_empty() || count < 2 || count > Ticket::MOST_PARTS;
+        let alone = self.threads.is_empty() || !(2..=Ticket::MOST_PARTS).contains(&count);
         if alone || shared.busy.swap(true, Ordering::Acquire) {
             for index in 0..count {
                 // SAFETY: the promise of this function's caller.

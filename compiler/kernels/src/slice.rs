@@ -314,7 +314,8 @@ pub(crate) fn ranges(extent: usize, parts: usize, unit: usize) -> Vec<Range<usiz
     let mut ranges = Vec::with_capacity(parts);
     let mut start = 0;
     for part in 0..parts {
-        let length = if even || part < units % parts || units % parts == 0 { longest } else { longest - 1 };
+        let length =
+            if even || part < units % parts || units.is_multiple_of(parts) { longest } else { longest - 1 };
         let end = (start + length * unit).min(extent);
         if start < end {
             ranges.push(start..end);

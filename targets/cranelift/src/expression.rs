@@ -115,6 +115,11 @@ impl Translator<'_, '_> {
             let pair = self.builder.ins().scalar_to_vector(types::F64X2, pair);
             result = self.bitcast(clif, pair);
             done = 2;
+        } else if lane == types::I8 {
+            // There is no move of a byte to a vector on every ISA; one of a word clears more lanes.
+            let first = self.builder.ins().uload8(types::I32, memory_flags(), pointer, offset);
+            let first = self.builder.ins().scalar_to_vector(types::I32X4, first);
+            result = self.bitcast(clif, first);
         } else {
             let first = self.builder.ins().load(lane, memory_flags(), pointer, offset);
             result = self.builder.ins().scalar_to_vector(clif, first);

@@ -13,7 +13,7 @@ pub(super) fn footprint(kernel: &Kernel, buffer: BufferId) -> Vec<Range<usize>> 
     let mut walk = Walk { buffer, counts: Vec::new(), runs: Vec::new() };
     let element = kernel.buffers[buffer.0].element.bytes();
     if walk.block(&kernel.body).is_none() {
-        return vec![0..kernel.buffers[buffer.0].bytes()];
+        return std::iter::once(0..kernel.buffers[buffer.0].bytes()).collect();
     }
     let mut runs = walk.runs;
     runs.sort_unstable_by_key(|run| run.start);

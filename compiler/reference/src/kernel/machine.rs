@@ -196,8 +196,11 @@ impl Machine<'_> {
             }
             Expression::Binary(op, a, b) => {
                 let (a, b) = (self.starts[a.0], self.starts[b.0]);
+                // All lanes are shifted by the amount in lane 0.
+                let shift = matches!(op, BinaryOp::ShiftLeft | BinaryOp::ShiftRight);
                 for i in 0..lanes {
-                    self.slab[to + i] = lanes::binary(element, *op, self.slab[a + i], self.slab[b + i]);
+                    let other = self.slab[if shift { b } else { b + i }];
+                    self.slab[to + i] = lanes::binary(element, *op, self.slab[a + i], other);
                 }
             }
             Expression::MulAdd(a, b, c) => {
