@@ -147,6 +147,10 @@ fn candidate(sizes: &Sizes, transform: &Transform, rows: usize, machine: &Machin
     if pixels > machine.l2 / 2 {
         beyond += batch * strips * pixels * (1 + all.div_ceil(panels));
     }
+    if panels * panel > machine.l2 / 2 {
+        // Written and read.
+        beyond += batch * strips * positions * tiles * outputs * 4 * 2;
+    }
     let transforms = |[loads, arithmetic, stores]: [usize; 3], channels: usize| {
         let arithmetic = arithmetic.div_ceil(machine.multiply_add);
         let cycles = loads.div_ceil(machine.loads).max(arithmetic) + stores * STORE;
@@ -202,12 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn strips_stay_in_cache() {
+    fn large_images_go_in_strips() {
         for machine in [&AVX2, &AVX512] {
-            let Winograd { rows, output, .. } = of(112, 64, 64, machine).expect("worth it");
-            let across = 112usize.div_ceil(output);
-            let positions = (output + 2) * (output + 2);
-            assert!(rows == 1 || rows * across * positions * 64 * 4 <= machine.l2 / 2, "{rows}");
+            for (edge, channels) in [(56, 64), (112, 64), (224, 64), (112, 128)] {
+                let Winograd { rows, output, .. } = of(edge, channels, channels, machine).expect("worth it");
+                let down = edge.div_ceil(output);
+                let pixels = (output + 2) * (output + 2) * rows * down * channels * 4;
+                assert!(rows < down && pixels <= MOST_CACHE * machine.l2, "{edge} {channels}: {rows}");
+            }
         }
     }
 }
