@@ -131,9 +131,9 @@ fn a_block_of_a_matrix_product() {
                 let mut next = sums.to_vec();
                 for row in 0..rows {
                     let value = b.load_broadcast(lanes, a, &k + row * depth);
-                    for column in 0..columns {
+                    for (column, &weight) in weights.iter().enumerate() {
                         let place = row * columns + column;
-                        next[place] = b.mul_add(value, weights[column], sums[place]);
+                        next[place] = b.mul_add(value, weight, sums[place]);
                     }
                 }
                 next
