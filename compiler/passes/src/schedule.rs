@@ -1,6 +1,6 @@
 //! Schedules: how each node is to be computed on a machine of so many lanes and registers.
 //!
-//! The choice between kernel families follows from the operator alone. Tiles come from the cost model in [`crate::tile`].
+//! The choice between kernel families follows from the operator alone. Tiles come from the cost model in `tile.rs`.
 
 use avocet_ir::op::{Conv, Op};
 use avocet_ir::schedule::{Outer, Schedule, Schedules, Tile};

@@ -28,9 +28,9 @@ fn product(rows: usize, columns: usize, lanes: usize, unroll: usize) -> Kernel {
                 .collect();
             for row in 0..rows {
                 let value = b.load_broadcast(lanes, a, &k * unroll + (row * depth + step));
-                for column in 0..columns {
+                for (column, &weight) in weights.iter().enumerate() {
                     let place = row * columns + column;
-                    sums[place] = b.mul_add(value, weights[column], sums[place]);
+                    sums[place] = b.mul_add(value, weight, sums[place]);
                 }
             }
         }
