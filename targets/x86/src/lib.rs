@@ -1,6 +1,6 @@
 //! The wide back end for x86-64: kernel IR to AVX2 + FMA, or AVX-512, machine code.
 //!
-//! A kernel goes through four steps, each a file: [`select`] chooses instructions on virtual registers, `allocate` gives
+//! A kernel goes through four steps, each a file: `select` chooses instructions on virtual registers, `allocate` gives
 //! them physical ones (by regalloc2), `encode` turns them into bytes (by iced-x86), and `backend` is the seam to the
 //! rest of the compiler. `table` is the list of vector instructions with their encodings.
 //!
