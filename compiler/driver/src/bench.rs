@@ -150,7 +150,11 @@ pub fn text(bench: &Bench) -> String {
     if bench.multiply_adds == 0 {
         lines.retain(|(name, _)| *name != "speed");
     }
-    lines.into_iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect()
+    let mut text: String = lines.iter().map(|(name, value)| format!("{name:<14}{value}\n")).collect();
+    if bench.share_of_compute > 1.0 || bench.share_of_roofline > 1.0 {
+        text += "warning: the limits were measured too low, since the machine was busy; measure longer (--seconds)\n";
+    }
+    text
 }
 
 /// The limits in one line.

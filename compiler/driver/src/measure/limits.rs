@@ -81,9 +81,12 @@ pub struct Meter {
     levels: Vec<(&'static str, Option<u64>, Probe)>,
 }
 
-/// Bytes and operations of one sample: a millisecond or a few.
-const BYTES: usize = 32 << 20;
-const OPERATIONS: usize = 50_000_000;
+/// Bytes and operations of one try: a fraction of a millisecond, shorter than the time that an operating system gives to
+/// one program before it turns to another.
+const BYTES: usize = 8 << 20;
+const OPERATIONS: usize = 10_000_000;
+/// Tries in a sample, of all that is as short: one of them at least should be undisturbed.
+const TRIES: usize = 10;
 /// Size of the block that memory is measured on, within these bounds four times the last cache's.
 const LARGE: std::ops::RangeInclusive<usize> = 64 << 20..=256 << 20;
 
@@ -118,8 +121,12 @@ impl Meter {
 
     /// Takes a sample of each limit.
     pub fn sample(&mut self) -> Result<(), Error> {
-        self.compute.sample()?;
-        self.levels.iter_mut().try_for_each(|(_, _, probe)| probe.sample())
+        self.compute.sample(TRIES)?;
+        for (_, bytes, probe) in &mut self.levels {
+            // Reading all of a large block takes so long that once has to do.
+            probe.sample(if bytes.is_some() { TRIES } else { 1 })?;
+        }
+        Ok(())
     }
 
     /// The best samples so far.
@@ -191,11 +198,13 @@ impl Probe {
         Probe::new(target, backend, kernel, elements, passes * elements * 4)
     }
 
-    fn sample(&mut self) -> Result<(), Error> {
+    fn sample(&mut self, tries: usize) -> Result<(), Error> {
         let mut session = self.compiled.session()?;
-        let start = Instant::now();
-        session.run(std::slice::from_ref(&self.input))?;
-        self.best = self.best.max(self.giga / start.elapsed().as_secs_f64());
+        for _ in 0..tries {
+            let start = Instant::now();
+            session.run(std::slice::from_ref(&self.input))?;
+            self.best = self.best.max(self.giga / start.elapsed().as_secs_f64());
+        }
         Ok(())
     }
 }
