@@ -2,8 +2,9 @@
 //!
 //! An estimate sums the multiply-adds by the model of tiles in [`crate::tile`], the transforms, and the bytes that come
 //! from beyond the second cache: weights that are 16/9 or 4 times as large, once for each strip, and what does not fit of
-//! the transformed pixels and the products. Of 35 shapes measured on AVX2 and AVX-512 (1 to 112 pixels wide, 3 to 512
-//! channels) the choice was the fastest or within a tenth of it in all but the smallest, which take microseconds.
+//! the transformed pixels and the products. Of about 34 shapes measured with AVX-512, and half of them with AVX2 (1 to 112
+//! pixels wide, 3 to 512 channels), the choice was the fastest or within a tenth of it but for three small ones: 3x3x256,
+//! 10x10x64 and 28x28x4.
 
 use avocet_ir::op::{Conv, Layout, Op};
 use avocet_ir::schedule::{Schedule, Tile, Winograd};
