@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::artifact::Artifact;
 use crate::error::Error;
 use crate::inspect::grouped;
-use crate::measure::{Budget, Limits, Meter, Timing, alternate, inputs};
+use crate::measure::{Budget, Limits, Meter, Timing, alternate, inputs, threads};
 use crate::model::Model;
 use crate::profile::parts::parts;
 
@@ -105,7 +105,7 @@ pub fn bench(model: &Model, artifact: &Artifact, budget: &Budget) -> Result<Benc
 pub fn text(bench: &Bench) -> String {
     let Bench { time, limits, .. } = bench;
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
-    let threads = if bench.threads == 1 { "1 thread".into() } else { format!("{} threads", bench.threads) };
+    let threads = threads(bench.threads);
     let mut lines = vec![
         ("model", bench.model.clone()),
         ("target", bench.target.clone()),

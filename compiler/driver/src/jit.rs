@@ -212,8 +212,8 @@ impl Session<'_> {
         for (number, code) in codes.iter().enumerate() {
             let start = Instant::now();
             // SAFETY: inputs were just checked to be of the model's types, outputs were made of them and the arena of the
-            // plan's size, all exclusively borrowed or owned by this session, and so is the pool; the weights are the program's constants.
-            // A part of the program has the same inputs, outputs, plan and constants.
+            // plan's size, all exclusively borrowed or owned by this session, and so is the pool; the weights are the
+            // program's constants. A part of the program has the same inputs, outputs, plan and constants.
             let status = unsafe { code.invoke(&inputs, &outputs, &context) };
             let time = start.elapsed();
             if status != Status::Ok as i32 {

@@ -97,6 +97,21 @@ pub enum Schedule {
     },
 }
 
+impl Schedule {
+    /// Elements of the vectors that the node is computed in; 1 where there is no code.
+    pub const fn lanes(self) -> usize {
+        match self {
+            Schedule::Gemm(tile)
+            | Schedule::Direct(tile)
+            | Schedule::Depthwise(tile)
+            | Schedule::Grouped(tile) => tile.lanes,
+            Schedule::Winograd(winograd) => winograd.tile.lanes,
+            Schedule::Vector { lanes } => lanes,
+            Schedule::Alias => 1,
+        }
+    }
+}
+
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -9,13 +9,13 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use avocet_ir::kernel::{Element, Kernel};
+use avocet_ir::kernel::Element;
 use avocet_ir::program::{Argument, Call, Step, Storage};
-use avocet_ir::schedule::{Chain, Schedule, Schedules};
+use avocet_ir::schedule::{Chain, Schedules};
 use avocet_ir::{Graph, NodeId, Value};
 
 use crate::lower::{LowerError, Lowering, scheduled};
-use crate::movement::{self, Region};
+use crate::movement;
 use crate::parts::Codes;
 use crate::problem::Problem;
 use crate::slice::{self, Slice};
@@ -111,13 +111,13 @@ fn plan<'a>(problems: &'a [Problem<'a>], chain: &Chain) -> Option<Plan<'a>> {
 pub(crate) fn step(
     lowering: &mut Lowering,
     graph: &Graph,
-    nodes: &[NodeId],
+    chain: &Chain,
     schedules: &Schedules,
 ) -> Result<Step, LowerError> {
+    let nodes = &chain.nodes;
     let problems = problems(graph, nodes, schedules)?;
-    let chain = schedules.chains.iter().find(|chain| chain.nodes == nodes);
     // `fits` was asked before.
-    let plan = chain.and_then(|chain| plan(&problems, chain)).unwrap_or_default();
+    let plan = plan(&problems, chain).unwrap_or_default();
     let mut codes: Vec<Codes<'_>> = nodes.iter().map(|_| Codes::default()).collect();
     let mut step = Step::default();
     for strips in &plan {
@@ -201,26 +201,13 @@ impl Part {
         // No more at once than the rows move by: source and target of a call are apart.
         for start in (0..kept.len()).step_by(shift) {
             let rows = shift.min(kept.len() - start);
-            let kernel = lowering.kernel(keep_rows(rows * row / 4, problem.schedule));
+            let (element, lanes) = (Element::F32, problem.schedule.lanes());
+            let copy = movement::copy("keep_rows", element, rows * row / element.bytes(), lanes);
+            let kernel = lowering.kernel(copy);
             let from = Argument { storage, offset: (start + shift) * row };
             let to = Argument { storage, offset: start * row };
             let (arguments, node) = (vec![from, to], problem.name.into());
             self.calls.push(Call { kernel, arguments, in_place: Vec::new(), node });
         }
     }
-}
-
-/// Copies a number of f32.
-fn keep_rows(elements: usize, schedule: Schedule) -> Kernel {
-    let lanes = match schedule {
-        Schedule::Gemm(tile)
-        | Schedule::Direct(tile)
-        | Schedule::Depthwise(tile)
-        | Schedule::Grouped(tile) => tile.lanes,
-        Schedule::Winograd(winograd) => winograd.tile.lanes,
-        Schedule::Vector { lanes } => lanes,
-        Schedule::Alias => 1,
-    };
-    let copied = Region { extents: vec![elements], from: (0, vec![1]), to: (0, vec![1]) };
-    movement::copy_box("keep_rows", Element::F32, elements, elements, &[copied], lanes)
 }

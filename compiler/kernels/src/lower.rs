@@ -9,10 +9,10 @@ use std::collections::HashMap;
 
 use thiserror::Error;
 
-use avocet_ir::kernel::{Access, Element, Kernel, KernelBuilder};
+use avocet_ir::kernel::{Element, Kernel};
 use avocet_ir::op::Op;
 use avocet_ir::program::{Call, Port, Program, ProgramError, Step, Storage};
-use avocet_ir::schedule::{Schedule, Schedules};
+use avocet_ir::schedule::{Chain, Schedule, Schedules};
 use avocet_ir::tensor::TensorData;
 use avocet_ir::{Graph, GraphError, NodeId, TensorType, Value};
 
@@ -91,7 +91,7 @@ pub fn lower(graph: &Graph, schedules: &Schedules) -> Result<Program, LowerError
     let mut lowering = Lowering::new(graph);
     for chain in &schedules.chains {
         if chain::fits(graph, chain, schedules)? {
-            lowering.chains.push(chain.nodes.clone());
+            lowering.chains.push(chain.clone());
         }
     }
     lowering.assign_storage(graph, schedules)?;
@@ -111,8 +111,8 @@ pub(crate) struct Lowering {
     kernels: HashMap<u64, Vec<usize>>,
     /// Constants by a hash of their bytes.
     constants: HashMap<u64, Vec<usize>>,
-    /// Nodes of each chain that is computed together.
-    chains: Vec<Vec<NodeId>>,
+    /// The chains that are computed together.
+    chains: Vec<Chain>,
 }
 
 impl Lowering {
@@ -179,7 +179,7 @@ impl Lowering {
 
     /// Whether only strips of the node's result exist.
     fn is_within_chain(&self, id: NodeId) -> bool {
-        self.chains.iter().any(|chain| chain.contains(&id) && chain.last() != Some(&id))
+        self.chains.iter().any(|chain| chain.nodes.contains(&id) && chain.nodes.last() != Some(&id))
     }
 
     pub(crate) fn temporary(&mut self, bytes: usize) -> Storage {
@@ -196,11 +196,8 @@ impl Lowering {
         if schedule == Schedule::Alias || node.outputs[0].shape.elements() == 0 {
             return Ok(());
         }
-        let step = match self.chains.iter().position(|chain| chain.contains(&id)) {
-            Some(number) if self.chains[number].last() == Some(&id) => {
-                let nodes = self.chains[number].clone();
-                chain::step(self, graph, &nodes, schedules)?
-            }
+        let step = match self.chains.iter().find(|chain| chain.nodes.contains(&id)).cloned() {
+            Some(chain) if chain.nodes.last() == Some(&id) => chain::step(self, graph, &chain, schedules)?,
             // Computed with the last node of its chain.
             Some(_) => return Ok(()),
             None => parts::step(self, graph, id, schedules)?,
@@ -274,18 +271,10 @@ pub(crate) fn scheduled(graph: &Graph, id: NodeId, schedules: &Schedules) -> Res
     schedules.nodes.get(&id).copied().ok_or_else(missing)
 }
 
-/// A plain copy of a tensor.
+/// A plain copy of a tensor, 16 bytes at a time: narrower than the target's vectors perhaps, but a copy is rare.
 fn copy(ty: &TensorType) -> Kernel {
-    let (element, length) = (Element::from(ty.dtype), ty.shape.elements());
-    let mut b = KernelBuilder::new("copy");
-    let x = b.buffer("x", element, length, Access::Read);
-    let y = b.buffer("y", element, length, Access::Write);
-    // 16 bytes at a time: narrower than the target's vectors perhaps, but a copy is rare.
-    b.blocks(length, 16 / element.bytes(), |b, index, valid| {
-        let value = b.load_partial(16 / element.bytes(), valid, x, index.clone());
-        b.store_partial(y, index, value, valid);
-    });
-    b.finish()
+    let element = Element::from(ty.dtype);
+    movement::copy("copy", element, ty.shape.elements(), 16 / element.bytes())
 }
 
 /// A hash that is the same in each run: the default hasher with its fixed keys.

@@ -35,7 +35,7 @@ pub(crate) struct Block {
     pub(crate) weights: (BufferId, Affine),
     /// Positions.
     pub(crate) rows: usize,
-    /// Channels of the last vector that exist in the weights; the others are zero.
+    /// Vectors of channels.
     pub(crate) vectors: usize,
     /// Elements of a vector.
     pub(crate) lanes: usize,

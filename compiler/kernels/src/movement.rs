@@ -86,6 +86,12 @@ pub(crate) fn copy_box(
     b.finish()
 }
 
+/// A kernel that copies all of `x` to `y`.
+pub(crate) fn copy(name: &str, element: Element, count: usize, lanes: usize) -> Kernel {
+    let all = Region { extents: vec![count], from: (0, vec![1]), to: (0, vec![1]) };
+    copy_box(name, element, count, count, &[all], lanes)
+}
+
 fn emit(b: &mut KernelBuilder, x: BufferId, y: BufferId, copied: &Region, lanes: usize) {
     if copied.extents.contains(&0) {
         return;

@@ -25,21 +25,14 @@ pub struct Partition {
 const PART: u64 = 20_000;
 /// Bytes that a core moves in a cycle, from and to the caches beyond its own.
 const BYTES_PER_CYCLE: u64 = 8;
-/// Cache that is taken to be there when nothing is known of any.
-const SOME_CACHE: usize = 256 << 10;
 /// Most rows that the parts of a chain compute twice, as one in so many.
 const REPEATED: usize = 12;
 
 /// Decides on chains and splits.
 pub fn partition(graph: &Graph, schedules: &mut Schedules, machine: &Machine, partition: &Partition) {
     let (nodes, _) = costs(graph);
-    let partitioner = Partitioner {
-        graph,
-        machine,
-        partition,
-        cache: if machine.l2 == 0 { SOME_CACHE } else { machine.l2 },
-        costs: nodes.into_iter().collect(),
-    };
+    let partitioner =
+        Partitioner { graph, machine, partition, cache: machine.cache(), costs: nodes.into_iter().collect() };
     if partition.fuse {
         schedules.chains = partitioner.chains(schedules);
     }

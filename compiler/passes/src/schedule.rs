@@ -20,8 +20,16 @@ pub struct Machine {
     pub multiply_add: usize,
     /// Vector loads per cycle.
     pub loads: usize,
-    /// Bytes of the second-level cache.
+    /// Bytes of the second-level cache; 0 where it isn't known.
     pub l2: usize,
+}
+
+impl Machine {
+    /// Bytes of the second-level cache, or some where none is known.
+    pub(crate) fn cache(&self) -> usize {
+        const SOME: usize = 256 << 10;
+        if self.l2 == 0 { SOME } else { self.l2 }
+    }
 }
 
 /// What is asked of schedules.

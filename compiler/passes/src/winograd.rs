@@ -58,8 +58,6 @@ const MOST_STRIPS: usize = 1024;
 const MOST_WORK: usize = 1 << 44;
 /// Most cache that the transformed pixels of a strip are tried with, as a multiple of the second one.
 const MOST_CACHE: usize = 8;
-/// Second cache where none is known.
-const SOME_CACHE: usize = 1 << 18;
 
 /// The fastest schedule of a convolution by Winograd's method, or `None` where that does not apply or the schedule
 /// `direct` is faster.
@@ -69,7 +67,7 @@ pub(crate) fn choose(graph: &Graph, id: NodeId, direct: Schedule, machine: &Mach
 }
 
 fn best(sizes: &Sizes, direct: Tile, machine: &Machine) -> Option<Winograd> {
-    let machine = &Machine { l2: if machine.l2 == 0 { SOME_CACHE } else { machine.l2 }, ..*machine };
+    let machine = &Machine { l2: machine.cache(), ..*machine };
     let mut best = (direct_cost(sizes, direct, machine), None);
     for transform in &TRANSFORMS {
         let [down, across] = sizes.result.map(|extent| extent.div_ceil(transform.output));

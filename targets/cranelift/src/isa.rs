@@ -65,7 +65,7 @@ impl Cranelift {
     /// The back end for a target.
     pub fn new(target: &Target) -> Result<Self, IsaError> {
         let x86 = matches!(target.triple.architecture, target_lexicon::Architecture::X86_64);
-        let has = |feature: &str| target.features.iter().any(|f| f == feature);
+        let has = |feature: &str| target.has_feature(feature);
         let capabilities = Capabilities { fma: !x86 || has("fma"), round: !x86 || has("sse4.1") };
         let isa = isa(target, true)?;
         Ok(Cranelift { isa, capabilities, registers: target.vector.registers as usize })
@@ -92,7 +92,7 @@ pub(crate) fn isa(target: &Target, pic: bool) -> Result<Arc<dyn TargetIsa>, IsaE
         .map_err(|e| fail(format!("Cranelift can't compile for it: {e}")))?;
     if matches!(target.triple.architecture, target_lexicon::Architecture::X86_64) {
         for (feature, flag) in X86_FLAGS {
-            let value = if target.features.iter().any(|f| f == feature) { "true" } else { "false" };
+            let value = if target.has_feature(feature) { "true" } else { "false" };
             builder.set(flag, value).map_err(|e| fail(format!("Cranelift setting {flag}: {e}")))?;
         }
     }

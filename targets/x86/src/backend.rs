@@ -23,7 +23,7 @@ impl X86 {
         if target.triple.architecture != Architecture::X86_64 {
             return Err(format!("{} is not x86-64", target.triple.architecture));
         }
-        let has = |feature: &str| target.features.iter().any(|f| f == feature);
+        let has = |feature: &str| target.has_feature(feature);
         if !(has("avx2") && has("fma") && target.vector.bits.contains(&256)) {
             return Err("it needs AVX2 and FMA".into());
         }

@@ -6,19 +6,12 @@ use avocet::bench::{bench, text};
 use avocet::measure::Budget;
 use clap::Args;
 
-use super::{
-    CodeArguments, CommandError, MeasureArguments, ModelArguments, TargetArguments, compile_here, print,
-    print_json,
-};
+use super::{CommandError, CompilationArguments, MeasureArguments, print, print_json};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    model: ModelArguments,
-    #[command(flatten)]
-    target: TargetArguments,
-    #[command(flatten)]
-    code: CodeArguments,
+    compilation: CompilationArguments,
     #[command(flatten)]
     measure: MeasureArguments,
     /// Threads to run on.
@@ -30,8 +23,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
-    let model = arguments.model.open()?;
-    let artifact = compile_here(&model, &arguments.target, &arguments.code)?;
+    let model = arguments.compilation.open()?;
+    let artifact = arguments.compilation.compile(&model)?;
     let budget = Budget { threads: usize::from(arguments.threads), ..arguments.measure.budget() };
     let result = bench(&model, &artifact, &budget)?;
     if arguments.json {

@@ -6,17 +6,12 @@ use std::process::ExitCode;
 use avocet::{Options, Weights};
 use clap::{Args, ValueEnum};
 
-use super::progress::Progress;
-use super::{CodeArguments, CommandError, ModelArguments, TargetArguments};
+use super::{CommandError, CompilationArguments};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    model: ModelArguments,
-    #[command(flatten)]
-    target: TargetArguments,
-    #[command(flatten)]
-    code: CodeArguments,
+    compilation: CompilationArguments,
     /// Folder for what is written; made if need be.
     #[arg(short, long, value_name = "FOLDER")]
     output: PathBuf,
@@ -37,17 +32,13 @@ enum WeightsArgument {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
-    let model = arguments.model.open()?;
-    let target = arguments.target.target()?;
+    let model = arguments.compilation.open()?;
     let weights = match arguments.weights {
         WeightsArgument::Embedded => Weights::Embedded,
         WeightsArgument::External => Weights::External,
     };
-    let options = Options { name: arguments.name.clone(), weights, ..arguments.code.options() };
-    let artifact = {
-        let progress = Progress::new();
-        model.compile_with(&target, &options, &|stage| progress.stage(stage))?
-    };
+    let options = Options { name: arguments.name.clone(), weights, ..arguments.compilation.options() };
+    let artifact = arguments.compilation.compile_with(&model, &options)?;
     let (written, failed) = artifact.write_all(&arguments.output)?;
     for path in written {
         say!("{}", path.display());

@@ -5,16 +5,12 @@ use std::process::ExitCode;
 use avocet::inspect::{report, table};
 use clap::{Args, ValueEnum};
 
-use super::{CodeArguments, CommandError, ModelArguments, TargetArguments, compile_here, print, print_json};
+use super::{CommandError, CompilationArguments, print, print_json};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    model: ModelArguments,
-    #[command(flatten)]
-    target: TargetArguments,
-    #[command(flatten)]
-    code: CodeArguments,
+    compilation: CompilationArguments,
     /// Print JSON instead of a table.
     #[arg(long, conflicts_with = "emit")]
     json: bool,
@@ -36,7 +32,7 @@ enum Emit {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
-    let model = arguments.model.open()?;
+    let model = arguments.compilation.open()?;
     let Some(emit) = arguments.emit else {
         let report = report(&model);
         if arguments.json {
@@ -46,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         }
         return Ok(ExitCode::SUCCESS);
     };
-    let artifact = compile_here(&model, &arguments.target, &arguments.code)?;
+    let artifact = arguments.compilation.compile(&model)?;
     print(&match emit {
         Emit::Graph => artifact.graph().to_string(),
         Emit::Schedule => artifact.schedule_text(),

@@ -46,7 +46,7 @@ pub(crate) enum CommandError {
 
 /// Which model, and what its file leaves open.
 #[derive(Args, Debug)]
-pub(crate) struct ModelArguments {
+struct ModelArguments {
     /// The model: .onnx, or an architecture description (.toml, .yaml, .json).
     model: PathBuf,
     /// Size of a symbolic dimension of an ONNX model (repeatable); the batch is 1 unless it is given.
@@ -64,7 +64,7 @@ pub(crate) struct ModelArguments {
 }
 
 impl ModelArguments {
-    pub(crate) fn open(&self) -> Result<Model, CommandError> {
+    fn open(&self) -> Result<Model, CommandError> {
         let options = LoadOptions {
             dims: self.dims.iter().cloned().collect(),
             phi: self.phi,
@@ -73,17 +73,6 @@ impl ModelArguments {
         };
         Ok(Model::open(&self.model, &options)?)
     }
-}
-
-/// Compiles a model for use in this process, with progress.
-pub(crate) fn compile_here(
-    model: &Model,
-    target: &TargetArguments,
-    code: &CodeArguments,
-) -> Result<Artifact, CommandError> {
-    let target = target.target()?;
-    let progress = Progress::new();
-    Ok(model.compile_with(&target, &code.options(), &|stage| progress.stage(stage))?)
 }
 
 /// How long to measure.
@@ -134,14 +123,14 @@ fn dimension(text: &str) -> Result<(String, usize), String> {
 
 /// What to compile for.
 #[derive(Args, Debug)]
-pub(crate) struct TargetArguments {
+struct TargetArguments {
     /// A built-in target (host, x86-64, x86-64-v3, x86-64-v4), or a .toml file that describes one.
     #[arg(long, default_value = "host", value_name = "NAME|FILE")]
     target: String,
 }
 
 impl TargetArguments {
-    pub(crate) fn target(&self) -> Result<Target, CommandError> {
+    fn target(&self) -> Result<Target, CommandError> {
         if !self.target.ends_with(".toml") {
             return Ok(Target::by_name(&self.target)?);
         }
@@ -153,7 +142,7 @@ impl TargetArguments {
 
 /// How the code is arranged.
 #[derive(Args, Debug)]
-pub(crate) struct CodeArguments {
+struct CodeArguments {
     /// Only methods whose rounding errors are those of plain sums: no Winograd convolution.
     #[arg(long)]
     exact: bool,
@@ -165,8 +154,43 @@ pub(crate) struct CodeArguments {
     no_fuse: bool,
 }
 
-impl CodeArguments {
+/// A model and how it is compiled: what all commands take.
+#[derive(Args, Debug)]
+pub(crate) struct CompilationArguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    #[command(flatten)]
+    target: TargetArguments,
+    #[command(flatten)]
+    code: CodeArguments,
+}
+
+impl CompilationArguments {
+    /// The model.
+    pub(crate) fn open(&self) -> Result<Model, CommandError> {
+        self.model.open()
+    }
+
+    /// Compiles the model, with progress.
+    pub(crate) fn compile(&self, model: &Model) -> Result<Artifact, CommandError> {
+        self.compile_with(model, &self.options())
+    }
+
+    /// The same with options that come from [`Self::options`].
+    pub(crate) fn compile_with(&self, model: &Model, options: &Options) -> Result<Artifact, CommandError> {
+        let target = self.target.target()?;
+        let progress = Progress::new();
+        Ok(model.compile_with(&target, options, &|stage| progress.stage(stage))?)
+    }
+
+    /// What the arguments say of the code.
     pub(crate) fn options(&self) -> Options {
+        self.code.options()
+    }
+}
+
+impl CodeArguments {
+    fn options(&self) -> Options {
         Options { exact: self.exact, parts: self.parts as usize, fuse: !self.no_fuse, ..Options::default() }
     }
 }

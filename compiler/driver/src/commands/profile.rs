@@ -6,19 +6,12 @@ use std::process::ExitCode;
 use avocet::profile::{Order, profile, table, write_page};
 use clap::{Args, ValueEnum};
 
-use super::{
-    CodeArguments, CommandError, MeasureArguments, ModelArguments, TargetArguments, compile_here, print,
-    print_json,
-};
+use super::{CommandError, CompilationArguments, MeasureArguments, print, print_json};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    model: ModelArguments,
-    #[command(flatten)]
-    target: TargetArguments,
-    #[command(flatten)]
-    code: CodeArguments,
+    compilation: CompilationArguments,
     #[command(flatten)]
     measure: MeasureArguments,
     /// Order of the table.
@@ -41,8 +34,8 @@ enum SortArgument {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
-    let model = arguments.model.open()?;
-    let artifact = compile_here(&model, &arguments.target, &arguments.code)?;
+    let model = arguments.compilation.open()?;
+    let artifact = arguments.compilation.compile(&model)?;
     let result = profile(&model, &artifact, &arguments.measure.budget())?;
     if let Some(path) = &arguments.html {
         write_page(&result, path)?;

@@ -5,19 +5,15 @@ use std::time::Instant;
 
 use avocet::Tensor;
 use avocet::inspect::{grouped, report};
-use avocet::measure::{Budget, inputs, time};
+use avocet::measure::{Budget, inputs, threads, time};
 use clap::Args;
 
-use super::{CodeArguments, CommandError, ModelArguments, TargetArguments, compile_here};
+use super::{CommandError, CompilationArguments};
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    model: ModelArguments,
-    #[command(flatten)]
-    target: TargetArguments,
-    #[command(flatten)]
-    code: CodeArguments,
+    compilation: CompilationArguments,
     /// Compare the result with that of the reference interpreter; exit code 1 if they differ.
     #[arg(long)]
     verify: bool,
@@ -33,9 +29,9 @@ pub(crate) struct Arguments {
 const TOLERANCE: f64 = 1e-4;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
-    let model = arguments.model.open()?;
+    let model = arguments.compilation.open()?;
     let start = Instant::now();
-    let artifact = compile_here(&model, &arguments.target, &arguments.code)?;
+    let artifact = arguments.compilation.compile(&model)?;
     let compiled = artifact.jit()?;
     let compile_time = start.elapsed();
     let inputs = inputs(&model);
@@ -58,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         times.median_ms,
         times.min_ms,
         times.runs,
-        if arguments.threads == 1 { "1 thread".into() } else { format!("{} threads", arguments.threads) }
+        threads(budget.threads)
     );
     say!("speed         {:.1} GFLOP/s", 2.0 * costs.multiply_adds as f64 / times.median_seconds() / 1e9);
     say!(

@@ -106,6 +106,11 @@ fn input(ty: &TensorType, number: usize) -> Tensor {
     Tensor::new(ty.shape.clone(), data).unwrap_or_else(|_| unreachable!("as many elements as the shape has"))
 }
 
+/// A number of threads in words.
+pub fn threads(count: usize) -> String {
+    if count == 1 { "1 thread".into() } else { format!("{count} threads") }
+}
+
 /// Times of runs after a few that only warm up.
 pub fn time(compiled: &Compiled, inputs: &[Tensor], budget: &Budget) -> Result<Timing, RunError> {
     const WARM_UP: usize = 2;
