@@ -12,9 +12,12 @@
 #include <string.h>
 #include <time.h>
 
+/* avocet_context of the generated headers. */
 struct context {
     void *arena;
     const void *weights;
+    void (*parallel_for)(void *, size_t, void (*)(void *, size_t), void *);
+    void *pool;
 };
 typedef int32_t invoke(const void *const *, void *const *, const struct context *);
 
@@ -78,7 +81,7 @@ int main(int count, char **words) {
         return 2;
     }
     long long loaded = now();
-    struct context context = {memory(strtoull(words[3], NULL, 10)), NULL};
+    struct context context = {memory(strtoull(words[3], NULL, 10)), NULL, NULL, NULL};
     int32_t status = run(inputs, outputs, &context);
     long long first = now();
     if (status == 0) status = run(inputs, outputs, &context);

@@ -61,7 +61,7 @@ class Engine:
 class Context(ctypes.Structure):
     """`avocet_context` of the generated headers."""
 
-    _fields_ = [("arena", ctypes.c_void_p), ("weights", ctypes.c_void_p)]
+    _fields_ = [(name, ctypes.c_void_p) for name in ("arena", "weights", "parallel_for", "pool")]
 
 
 def aligned(count: int, alignment: int = 64) -> numpy.ndarray:
@@ -114,7 +114,7 @@ class Avocet(Engine):
         self.inputs = [aligned_copy(network.feeds[port["name"]]) for port in self.manifest["inputs"]]
         self.results = [self.output(port) for port in self.manifest["outputs"]]
         self.arena = aligned(self.manifest["arena"]["bytes"])
-        self.context = Context(self.arena.ctypes.data, None)
+        self.context = Context(self.arena.ctypes.data)
         self.arguments = (self.pointers(self.inputs), self.pointers(self.results), ctypes.byref(self.context))
 
     @staticmethod
