@@ -90,6 +90,9 @@ pub enum Schedule {
     Depthwise(Tile),
     /// Convolution in groups, one group after the other, in the manner of `Direct`.
     Grouped(Tile),
+    /// Convolution in groups of fewer channels than a vector has lanes, several groups in a vector; `rows` output columns
+    /// at a time.
+    PackedGroups(Tile),
     /// Everything else: along the innermost dimension in vectors of this many lanes.
     Vector {
         /// Elements of a vector.
@@ -104,7 +107,8 @@ impl Schedule {
             Schedule::Gemm(tile)
             | Schedule::Direct(tile)
             | Schedule::Depthwise(tile)
-            | Schedule::Grouped(tile) => tile.lanes,
+            | Schedule::Grouped(tile)
+            | Schedule::PackedGroups(tile) => tile.lanes,
             Schedule::Winograd(winograd) => winograd.tile.lanes,
             Schedule::Vector { lanes } => lanes,
             Schedule::Alias => 1,
@@ -121,6 +125,7 @@ impl fmt::Display for Schedule {
             Schedule::Winograd(winograd) => write!(f, "winograd {winograd}"),
             Schedule::Depthwise(tile) => write!(f, "depthwise {tile}"),
             Schedule::Grouped(tile) => write!(f, "grouped {tile}"),
+            Schedule::PackedGroups(tile) => write!(f, "packed groups {tile}"),
             Schedule::Vector { lanes } => write!(f, "vector {lanes}"),
         }
     }

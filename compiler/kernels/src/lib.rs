@@ -18,6 +18,7 @@ mod math;
 mod microkernel;
 mod movement;
 mod pack;
+mod packed_groups;
 mod parts;
 mod pool;
 mod problem;

@@ -18,7 +18,10 @@ use avocet_ir::{Graph, GraphError, NodeId, TensorType, Value};
 
 use crate::emitter::Emitter;
 use crate::problem::Problem;
-use crate::{chain, depthwise, direct, elementwise, gemm, movement, parts, pool, reduce, resize, winograd};
+use crate::{
+    chain, depthwise, direct, elementwise, gemm, movement, packed_groups, parts, pool, reduce, resize,
+    winograd,
+};
 
 /// Why a graph can't be lowered.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -58,6 +61,7 @@ pub(crate) fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), L
         }
         (Op::Conv(_), Schedule::Winograd(schedule)) => winograd::generate(problem, schedule, emitter),
         (Op::Conv(_), Schedule::Depthwise(tile)) => depthwise::generate(problem, tile, emitter),
+        (Op::Conv(_), Schedule::PackedGroups(tile)) => packed_groups::generate(problem, tile, emitter),
         (Op::MatMul { .. }, Schedule::Gemm(tile)) => gemm::matmul(problem, tile, emitter),
         (Op::Unary(_) | Op::Binary(_), Schedule::Vector { lanes }) => {
             elementwise::generate(problem, lanes, emitter)

@@ -10,11 +10,13 @@ use avocet_ir::schedule::Outer;
 
 use crate::window::{Axis, Segment};
 
-/// A window operator on channels-last images.
+/// A window operator on channels-last images, whose result has a whole number of channels for each of the image's.
 #[derive(Clone, Debug)]
 pub(crate) struct Sliding {
     batch: usize,
+    /// Channels of the image, and how many the result has for each of them.
     channels: usize,
+    multiplier: usize,
     height: Axis,
     width: Axis,
 }
@@ -35,7 +37,7 @@ pub(crate) struct Block {
 /// Blocks of one row with the same taps inside the image, for one vector of channels.
 #[derive(Clone, Debug)]
 pub(crate) struct Strip {
-    /// First channel of the vector.
+    /// First channel of the vector, in the result.
     pub(crate) channel: Affine,
     /// Channels of the vector that exist.
     pub(crate) valid: usize,
@@ -69,6 +71,7 @@ impl Sliding {
         Sliding {
             batch: image[0],
             channels: image[3],
+            multiplier: result[3] / image[3].max(1),
             height: axis(0, padding.top, padding.bottom),
             width: axis(1, padding.left, padding.right),
         }
@@ -87,8 +90,9 @@ impl Sliding {
 
     /// Index of a position in the result; `at` as in [`Block`].
     pub(crate) fn result(&self, [n, row, column, channel]: &[Affine; 4]) -> Affine {
-        let line = self.width.positions * self.channels;
-        n * (self.height.positions * line) + row * line + column * self.channels + channel.clone()
+        let pixel = self.channels * self.multiplier;
+        let line = self.width.positions * pixel;
+        n * (self.height.positions * line) + row * line + column * pixel + channel.clone()
     }
 
     /// Emits the loops; `body` is called for each block that is written out, with what `prepare` made before the loop
@@ -104,8 +108,10 @@ impl Sliding {
         mut body: impl FnMut(&mut KernelBuilder, &Block, &T),
     ) {
         let row_segments = self.height.segments();
+        // Of the image: a block of them is a vector of the result.
+        let block = lanes / self.multiplier.max(1);
         b.repeat(self.batch, |b, n| match outer {
-            Outer::Channels => b.blocks(self.channels, lanes, |b, channel, valid| {
+            Outer::Channels => b.blocks(self.channels, block, |b, channel, valid| {
                 for rows in &row_segments {
                     b.repeat(rows.positions.len(), |b, r| {
                         let channels = (channel.clone(), valid, lanes);
@@ -116,7 +122,7 @@ impl Sliding {
             Outer::Positions => {
                 for rows in &row_segments {
                     b.repeat(rows.positions.len(), |b, r| {
-                        b.blocks(self.channels, lanes, |b, channel, valid| {
+                        b.blocks(self.channels, block, |b, channel, valid| {
                             let channels = (channel, valid, lanes);
                             self.row(b, (&n, &r), rows, channels, columns, &mut prepare, &mut body);
                         });
@@ -133,7 +139,7 @@ impl Sliding {
         b: &mut KernelBuilder,
         (n, r): (&Affine, &Affine),
         rows: &Segment,
-        (channel, valid, lanes): (Affine, usize, usize),
+        (first, valid, lanes): (Affine, usize, usize),
         columns: usize,
         prepare: &mut impl FnMut(&mut KernelBuilder, &Strip) -> T,
         body: &mut impl FnMut(&mut KernelBuilder, &Block, &T),
@@ -141,6 +147,7 @@ impl Sliding {
         let line = self.width.extent * self.channels;
         let top = self.height.element(rows.positions.start, rows.taps.start);
         let above = n * (self.height.extent * line) + (r * (self.height.stride * line)) + top * line;
+        let (channel, valid) = (&first * self.multiplier, valid * self.multiplier);
         // A tail in the narrowest vectors that hold it.
         let lanes = if valid < lanes { valid.next_power_of_two().max(4).min(lanes) } else { lanes };
         for row in self.width.segments() {
@@ -149,7 +156,7 @@ impl Sliding {
             let prepared = prepare(b, &strip);
             let left = self.width.element(row.positions.start, row.taps.start);
             b.blocks(row.positions.len(), columns, |b, c, columns| {
-                let image = &above + (&c * self.column_stride()) + left * self.channels + channel.clone();
+                let image = &above + (&c * self.column_stride()) + left * self.channels + first.clone();
                 let at = [n.clone(), r + rows.positions.start, &c + row.positions.start, channel.clone()];
                 body(b, &Block { image, at, columns, strip: strip.clone() }, &prepared);
             });

@@ -3,7 +3,8 @@
 //! Nothing here may become a call to a library: what the target has no instruction for is written out.
 
 use avocet_ir::kernel::{
-    Address, BinaryOp, Element, Expression, Horizontal, Literal, Predicate, UnaryOp, ValueId, ValueType,
+    Address, BinaryOp, Element, Expression, Horizontal, Literal, Permutation, Predicate, UnaryOp, ValueId,
+    ValueType,
 };
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::Ieee32;
@@ -29,6 +30,10 @@ impl Translator<'_, '_> {
             Expression::Splat(scalar) => {
                 let scalar = self.value(*scalar)?;
                 self.splat(clif, scalar)
+            }
+            Expression::Permute(permutation, a) => {
+                let a = self.value(*a)?;
+                if ty.lanes == 1 { a } else { self.permute(ty, *permutation, a)? }
             }
             Expression::Unary(op, a) => {
                 let a = self.value(*a)?;
@@ -91,6 +96,16 @@ impl Translator<'_, '_> {
 
     fn splat(&mut self, clif: Type, scalar: Value) -> Value {
         if clif.is_vector() { self.builder.ins().splat(clif, scalar) } else { scalar }
+    }
+
+    /// A shuffle of bytes: Cranelift's only one.
+    fn permute(&mut self, ty: ValueType, permutation: Permutation, a: Value) -> Result<Value, String> {
+        let clif = clif_type(ty)?;
+        let bytes = self.bitcast(types::I8X16, a);
+        let mask: Vec<u8> = (0..16).map(|byte| (permutation.source(byte / 4) * 4 + byte % 4) as u8).collect();
+        let mask = self.builder.func.dfg.immediates.push(mask.into());
+        let shuffled = self.builder.ins().shuffle(bytes, bytes, mask);
+        Ok(self.bitcast(clif, shuffled))
     }
 
     fn bitcast(&mut self, clif: Type, a: Value) -> Value {

@@ -1,5 +1,6 @@
 //! Instructions on virtual registers: what selection makes, register allocation reads and encoding writes down.
 
+use avocet_ir::kernel::Permutation;
 use regalloc2::{Block, Operand, VReg};
 
 use crate::table::Op;
@@ -115,7 +116,7 @@ pub(crate) struct BlockData {
     pub(crate) is_loop: bool,
 }
 
-/// A constant of the kernel: 32 bits, repeated.
+/// A constant of the kernel: words of 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Constant {
     pub(crate) bits: Bits,
@@ -129,6 +130,25 @@ pub(crate) enum Bits {
     All(u32),
     /// All ones in so many lanes, then zeros: a mask for the masked moves of AVX2.
     FirstLanes(usize),
+    /// The lanes that a permutation takes.
+    Lanes(Permutation),
+}
+
+impl Bits {
+    /// The word in a lane.
+    pub(crate) const fn word(self, lane: usize) -> u32 {
+        match self {
+            Bits::All(bits) => bits,
+            Bits::FirstLanes(valid) => {
+                if lane < valid {
+                    u32::MAX
+                } else {
+                    0
+                }
+            }
+            Bits::Lanes(permutation) => permutation.source(lane) as u32,
+        }
+    }
 }
 
 /// A kernel on virtual registers.

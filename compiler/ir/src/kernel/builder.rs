@@ -5,7 +5,7 @@
 
 use super::{
     Access, Address, Affine, BinaryOp, Buffer, BufferId, Carried, Element, Expression, Horizontal, Kernel,
-    Literal, Predicate, Statement, UnaryOp, ValueId, ValueType, Variable,
+    Literal, Permutation, Predicate, Statement, UnaryOp, ValueId, ValueType, Variable,
 };
 
 /// Builds one [`Kernel`].
@@ -113,6 +113,15 @@ impl KernelBuilder {
         }
         let ty = ValueType { element: self.ty(scalar).element, lanes };
         self.define(ty, Expression::Splat(scalar))
+    }
+
+    /// The lanes of a value in another order; the value itself where that is the same.
+    pub fn permute(&mut self, permutation: Permutation, a: ValueId) -> ValueId {
+        let ty = self.ty(a);
+        if (0..ty.lanes).all(|lane| permutation.source(lane) == lane) {
+            return a;
+        }
+        self.define(ty, Expression::Permute(permutation, a))
     }
 
     /// Function of one value.

@@ -220,6 +220,25 @@ pub enum Horizontal {
     Min,
 }
 
+/// Which lane of its operand each lane of a permuted vector is: lane `i` is lane `i / run * stride + first`. With a run
+/// and a stride of 4 that is one lane of each four for all four; with a stride of 1, each lane `run` times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Permutation {
+    /// Neighbouring lanes that are the same.
+    pub run: usize,
+    /// Distance from a run's lane to the next run's.
+    pub stride: usize,
+    /// The first run's lane.
+    pub first: usize,
+}
+
+impl Permutation {
+    /// The operand's lane in this lane of the result.
+    pub const fn source(self, lane: usize) -> usize {
+        lane / self.run * self.stride + self.first
+    }
+}
+
 /// What a value is defined as.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Expression {
@@ -236,6 +255,8 @@ pub enum Expression {
     LoadBroadcast(Address),
     /// A scalar in all lanes.
     Splat(ValueId),
+    /// The lanes of a value of 32-bit elements in another order, some of them several times, others not at all.
+    Permute(Permutation, ValueId),
     /// Function of one value.
     Unary(UnaryOp, ValueId),
     /// Function of two values.
@@ -270,6 +291,7 @@ impl Expression {
         match *self {
             Expression::Constant(_) | Expression::Load { .. } | Expression::LoadBroadcast(_) => Vec::new(),
             Expression::Splat(a)
+            | Expression::Permute(_, a)
             | Expression::Unary(_, a)
             | Expression::Convert(a)
             | Expression::Bitcast(a)

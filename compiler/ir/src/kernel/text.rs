@@ -14,8 +14,8 @@
 use std::fmt;
 
 use super::{
-    Access, Address, BinaryOp, Expression, Horizontal, Kernel, Literal, Predicate, Statement, UnaryOp,
-    ValueId,
+    Access, Address, BinaryOp, Expression, Horizontal, Kernel, Literal, Permutation, Predicate, Statement,
+    UnaryOp, ValueId,
 };
 
 impl fmt::Display for ValueId {
@@ -91,6 +91,9 @@ impl Kernel {
             }
             Expression::LoadBroadcast(address) => format!("broadcast {}", self.address(address)),
             Expression::Splat(a) => format!("splat {a}"),
+            Expression::Permute(Permutation { run, stride, first }, a) => {
+                format!("permute {a}, runs of {run} from {first} by {stride}")
+            }
             Expression::Unary(op, a) => format!("{} {a}", unary(*op)),
             Expression::Binary(op, a, b) => format!("{} {a}, {b}", binary(*op)),
             Expression::MulAdd(a, b, c) => format!("mul_add {a}, {b}, {c}"),

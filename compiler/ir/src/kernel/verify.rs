@@ -187,6 +187,16 @@ impl Verifier<'_> {
                 let got = self.used(*scalar)?;
                 need(got.lanes == 1 && got.element == ty.element, "splat of another type")
             }
+            Expression::Permute(permutation, a) => {
+                need(ty.element.bytes() == 4, "a permutation")?;
+                let exists = permutation.run > 0
+                    && (ty.lanes - 1)
+                        .checked_div(permutation.run)
+                        .and_then(|runs| runs.checked_mul(permutation.stride)?.checked_add(permutation.first))
+                        .is_some_and(|last| last < ty.lanes);
+                need(exists, "a permutation that reads beyond the lanes")?;
+                same(*a)
+            }
             Expression::Unary(op, a) => {
                 need(float || matches!(op, UnaryOp::Neg | UnaryOp::Abs), "this unary operation")?;
                 same(*a)

@@ -1,5 +1,5 @@
 use avocet_ir::op::{Binary, Conv, EpilogueStep, Layout, Op, Padding, Pool, PoolKind, Unary};
-use avocet_ir::schedule::{Schedule, Tile};
+use avocet_ir::schedule::{Outer, Schedule, Tile};
 
 use super::{Given, Numbers, check};
 
@@ -96,6 +96,41 @@ fn grouped() {
                 let image = [1, height, width, channels];
                 let case = Case { image, outputs, window, strides, dilations, padding, groups };
                 run(case, Schedule::Grouped(tile), true);
+            }
+        }
+    }
+}
+
+#[test]
+fn packed_groups() {
+    for lanes in [4, 8, 16] {
+        for ([height, width], window, strides, dilations, padding) in shapes() {
+            // Square groups of four and of two, a last vector that is not full, multipliers of two and four, groups of two
+            // inputs and four outputs, groups as wide as the vector.
+            for (channels, outputs, groups) in [
+                (16, 16, 4),
+                (12, 12, 6),
+                (36, 36, 9),
+                (5, 10, 5),
+                (6, 24, 6),
+                (6, 12, 3),
+                (8, 8, 2),
+                (3, 3, 3),
+            ] {
+                let tile = Tile {
+                    outer: if height > 5 { Outer::Channels } else { Outer::Positions },
+                    ..Tile::new(3, 1, lanes)
+                };
+                let case = Case {
+                    image: [1, height, width, channels],
+                    outputs,
+                    window,
+                    strides,
+                    dilations,
+                    padding,
+                    groups,
+                };
+                run(case, Schedule::PackedGroups(tile), true);
             }
         }
     }

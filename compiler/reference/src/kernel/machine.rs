@@ -188,6 +188,12 @@ impl Machine<'_> {
                 let lane = self.slab[self.starts[scalar.0]];
                 self.slab[to..to + lanes].fill(lane);
             }
+            Expression::Permute(permutation, a) => {
+                let a = self.starts[a.0];
+                for i in 0..lanes {
+                    self.slab[to + i] = self.slab[a + permutation.source(i)];
+                }
+            }
             Expression::Unary(op, a) => {
                 let a = self.starts[a.0];
                 for i in 0..lanes {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use iced_x86::{Encoder, FastFormatter, Instruction};
 
 use super::Result;
-use crate::instruction::{Bits, Constant};
+use crate::instruction::Constant;
 
 /// Alignment of the code and of the constants, in bytes.
 pub(crate) const ALIGNMENT: u64 = 64;
@@ -67,17 +67,7 @@ pub(super) fn place(items: &[Item], constants: &[Constant]) -> Result<Encoded> {
         places.insert(Label::Constant(number), start + data.len() as u64);
         let constant = constants[number];
         for lane in 0..constant.lanes {
-            let word = match constant.bits {
-                Bits::All(bits) => bits,
-                Bits::FirstLanes(valid) => {
-                    if lane < valid {
-                        u32::MAX
-                    } else {
-                        0
-                    }
-                }
-            };
-            data.extend_from_slice(&word.to_le_bytes());
+            data.extend_from_slice(&constant.bits.word(lane).to_le_bytes());
         }
     }
     // Second pass: bytes and text.

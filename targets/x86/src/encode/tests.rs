@@ -35,6 +35,8 @@ fn meaning(op: Op) -> (&'static str, &'static str, &'static str) {
         Op::UpperOfZ => ("vextractf64x4", "yri"),
         Op::UpperTwo => ("vmovhlps", "rrr"),
         Op::OddLanes => ("vmovshdup", "rr"),
+        Op::PermuteQuads => ("vpermilps", "rsi"),
+        Op::Permute => ("vpermps", "rrs"),
         Op::Add => ("vaddps", "rrs"),
         Op::Sub => ("vsubps", "rrs"),
         Op::Mul => ("vmulps", "rrs"),
@@ -86,6 +88,7 @@ fn immediates(op: Op) -> Vec<(Option<u8>, &'static str)> {
             vec![(Some(0), "eq"), (Some(1), "lt"), (Some(2), "le"), (Some(4), "neq")]
         }
         Op::UpperOfY | Op::UpperOfZ => vec![(Some(1), "")],
+        Op::PermuteQuads => vec![(Some(0x55), ""), (Some(0xe4), "")],
         Op::Round => vec![(Some(8), ""), (Some(9), ""), (Some(10), "")],
         Op::ShiftLeft | Op::ShiftRight => vec![(Some(1), ""), (Some(31), "")],
         _ => vec![(None, "")],

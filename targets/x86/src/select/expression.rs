@@ -1,13 +1,13 @@
 //! Expressions to instructions.
 
 use avocet_ir::kernel::{
-    BinaryOp, Element, Expression, Horizontal, Literal, Predicate, UnaryOp, ValueId, ValueType,
+    BinaryOp, Element, Expression, Horizontal, Literal, Permutation, Predicate, UnaryOp, ValueId, ValueType,
 };
 use regalloc2::VReg;
 
 use super::memory::Place;
 use super::{LoadKind, Location, Selector};
-use crate::instruction::Width;
+use crate::instruction::{Base, Bits, Memory, Width};
 use crate::table::Op;
 
 const SIGN: u32 = 1 << 31;
@@ -56,6 +56,7 @@ impl Selector<'_> {
                     self.vector((Op::Splat, wide), &[scalar], None)
                 }
             },
+            Expression::Permute(permutation, a) => self.permute(*permutation, *a, ty, wide)?,
             Expression::Unary(op, a) => self.unary(*op, *a, ty, wide)?,
             Expression::Binary(op, a, b) => self.binary(*op, *a, *b, ty, wide)?,
             Expression::MulAdd(a, b, c) => self.mul_add(*a, *b, *c, wide)?,
@@ -78,6 +79,38 @@ impl Selector<'_> {
     fn wait(&mut self, value: ValueId, place: Place, kind: LoadKind) -> Location {
         self.pending.push(value);
         Location::Pending(place, kind)
+    }
+
+    fn permute(
+        &mut self,
+        permutation: Permutation,
+        a: ValueId,
+        ty: ValueType,
+        wide: Width,
+    ) -> Result<VReg, String> {
+        let lane = |i: usize| permutation.source(i);
+        // The same within each 128 bits, as far as there are lanes.
+        let within = (0..ty.lanes).all(|i| lane(i) == i / 4 * 4 + lane(i % 4) && lane(i % 4) < 4);
+        if within {
+            let immediate = (0..ty.lanes.min(4)).fold(0, |bits, i| bits | (lane(i) as u8) << (2 * i));
+            return Ok(match self.memory_operand(a, wide) {
+                Some(place) => {
+                    self.vector_with((Op::PermuteQuads, wide), &[], Some(place), Some(immediate), None)
+                }
+                None => {
+                    let a = self.value(a)?;
+                    self.vector_immediate((Op::PermuteQuads, wide), &[a], immediate)
+                }
+            });
+        }
+        let number = self.constant(Bits::Lanes(permutation), wide.lanes());
+        let memory = Memory { base: Base::Constant(number), displacement: 0, broadcast: false };
+        let lanes = self.vector((Op::Load, wide), &[], Some(Place { memory, register: None }));
+        if let Some(place) = self.memory_operand(a, wide) {
+            return Ok(self.vector((Op::Permute, wide), &[lanes], Some(place)));
+        }
+        let a = self.value(a)?;
+        Ok(self.vector((Op::Permute, wide), &[lanes, a], None))
     }
 
     fn unary(&mut self, op: UnaryOp, a: ValueId, ty: ValueType, wide: Width) -> Result<VReg, String> {

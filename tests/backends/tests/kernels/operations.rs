@@ -1,7 +1,9 @@
 //! Each operation on each value, in each form of its operands.
 
 use avocet_backend_tests::check::{Contents, check_all, floats, unwritten, words};
-use avocet_ir::kernel::{BinaryOp, Element, Horizontal, Kernel, KernelBuilder, Predicate, UnaryOp, ValueId};
+use avocet_ir::kernel::{
+    BinaryOp, Element, Horizontal, Kernel, KernelBuilder, Permutation, Predicate, UnaryOp, ValueId,
+};
 
 use crate::operands::{FORMS, Form, INTEGERS, apply, pairs, values};
 
@@ -159,6 +161,30 @@ fn splats() {
                     b.store(avocet_ir::kernel::BufferId(1), 0usize, sum);
                     v[0]
                 });
+                let contents = contents(&kernel, &[&input[..64]]);
+                (kernel, contents)
+            });
+        }
+    }
+}
+
+#[test]
+fn permutations() {
+    let runs = [1usize, 2, 3, 4, 8, 16];
+    for permutation in runs
+        .iter()
+        .flat_map(|&run| [0, 1, 2, 4, 8].map(|stride| (run, stride)))
+        .flat_map(|(run, stride)| [0, 1, 2, 3, 5, 7].map(|first| Permutation { run, stride, first }))
+    {
+        for (element, form) in [(F32, FORMS[0]), (I32, FORMS[1]), (F32, FORMS[2])] {
+            check_all(element, |lanes| {
+                let input = words(values(element));
+                // Where the vectors are too short for it, another one.
+                let fits = permutation.source(lanes - 1) < lanes;
+                let permutation =
+                    if fits { permutation } else { Permutation { run: lanes, stride: 1, first: lanes - 1 } };
+                let kernel =
+                    apply(lanes, &[(element, form)], element, 16, &|b, v| b.permute(permutation, v[0]));
                 let contents = contents(&kernel, &[&input[..64]]);
                 (kernel, contents)
             });

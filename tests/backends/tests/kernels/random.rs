@@ -6,8 +6,8 @@
 use avocet_backend_tests::back_ends::back_ends;
 use avocet_backend_tests::check::{check, words};
 use avocet_ir::kernel::{
-    Access, Affine, BinaryOp, BufferId, Element, Horizontal, Kernel, KernelBuilder, Predicate, UnaryOp,
-    ValueId, ValueType,
+    Access, Affine, BinaryOp, BufferId, Element, Horizontal, Kernel, KernelBuilder, Permutation, Predicate,
+    UnaryOp, ValueId, ValueType,
 };
 use proptest::prelude::*;
 
@@ -97,7 +97,7 @@ impl Generator<'_> {
     fn expression(&mut self) -> ValueId {
         let ty = self.ty();
         let float = ty.element == Element::F32;
-        match self.choose(12) {
+        match self.choose(13) {
             0 | 1 => {
                 let valid = self.valid(ty.lanes);
                 let (buffer, index) = self.place(ty.element, valid, false);
@@ -152,6 +152,18 @@ impl Generator<'_> {
                 let a = self.value(ty);
                 let other = if float { Element::I32 } else { Element::F32 };
                 self.b.convert(other, a)
+            }
+            11 => {
+                let a = self.value(ty);
+                let run = self.pick(&[1, 2, 4, ty.lanes]);
+                let runs = ty.lanes.div_ceil(run);
+                let stride = self.choose(ty.lanes / runs + 1).min(if runs == 1 {
+                    0
+                } else {
+                    (ty.lanes - 1) / (runs - 1)
+                });
+                let first = self.choose(ty.lanes - (runs - 1) * stride);
+                self.b.permute(Permutation { run, stride, first }, a)
             }
             10 if float => {
                 // Which NaN it is depends on the order of operands; its bits may not be looked at.
