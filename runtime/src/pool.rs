@@ -4,9 +4,13 @@
 //! a moment before they sleep, a region allocates nothing and takes no lock, and the caller works too: it never waits for
 //! a sleeping thread to begin, only for parts that have begun to end.
 //!
-//! The whole state of a region is one number, its ticket: which region it is, how many parts it has, how many are taken.
-//! A thread takes a part by counting the ticket up, which fails when the region is over. Whoever has taken a part keeps
-//! its region from ending, so what the region runs can be read after that without a race.
+//! The whole state of a region is one number, its ticket: which region it is, how many parts it has, how many are taken
+//! from the first on and from the last on. A thread takes a part by counting the ticket up, which fails when the region is
+//! over. Whoever has taken a part keeps its region from ending, so what the region runs can be read after that without a
+//! race.
+//!
+//! The caller begins at the first part, the next thread at the last, and so on in turn: so a thread has the same rows in
+//! one region as in the one before, and finds what it wrote in its own cache. Whoever is early takes from the others.
 
 use core::ffi::c_void;
 use core::hint;
@@ -25,25 +29,42 @@ const SPINS: u32 = 15_000;
 /// Looks of the caller at parts that others still run before it gives its core away, in case theirs has been taken.
 const SPINS_BEFORE_YIELD: u32 = 10_000;
 
-/// Which region, how many parts, how many of them are taken: 32, 16 and 16 bits.
+/// Where a thread begins to take parts.
+#[derive(Clone, Copy)]
+enum Side {
+    First,
+    Last,
+}
+
+/// Which region, how many parts, how many of them are taken from the first on and from the last on: 31 bits, and 11 bits
+/// each.
 #[derive(Clone, Copy)]
 struct Ticket(u64);
 
 impl Ticket {
-    const MOST_PARTS: usize = 0xffff;
+    const BITS: u32 = 11;
+    const MOST_PARTS: usize = (1 << Self::BITS) - 1;
 
-    fn new(region: u32, parts: u16) -> Self {
-        Ticket(u64::from(region) << 32 | u64::from(parts) << 16)
+    fn new(region: u32, parts: usize) -> Self {
+        Ticket(u64::from(region) << (3 * Self::BITS) | (parts as u64) << (2 * Self::BITS))
     }
 
-    fn region(self) -> u32 {
-        (self.0 >> 32) as u32
+    /// The number of the region that comes after this one.
+    fn next_region(self) -> u32 {
+        ((self.0 >> (3 * Self::BITS)) as u32).wrapping_add(1) & (u32::MAX >> 1)
     }
 
-    /// The next part that nobody has taken.
-    fn next(self) -> Option<usize> {
-        let (parts, taken) = (self.0 >> 16 & 0xffff, self.0 & 0xffff);
-        (taken < parts).then_some(taken as usize)
+    /// The next part that nobody has taken, and the ticket once it is taken.
+    fn take(self, side: Side) -> Option<(usize, Ticket)> {
+        let field = |number: u32| (self.0 >> (number * Self::BITS)) as usize & Self::MOST_PARTS;
+        let (parts, first, last) = (field(2), field(1), field(0));
+        if first + last >= parts {
+            return None;
+        }
+        Some(match side {
+            Side::First => (first, Ticket(self.0 + (1 << Self::BITS))),
+            Side::Last => (parts - 1 - last, Ticket(self.0 + 1)),
+        })
     }
 }
 
@@ -64,13 +85,13 @@ struct Shared {
 
 impl Shared {
     /// Takes a part of the region at hand and runs it; false when there is none left.
-    fn run_part(&self) -> bool {
+    fn run_part(&self, side: Side) -> bool {
         let mut ticket = Ticket(self.ticket.load(Ordering::Acquire));
         let index = loop {
-            let Some(index) = ticket.next() else { return false };
+            let Some((index, taken)) = ticket.take(side) else { return false };
             match self.ticket.compare_exchange_weak(
                 ticket.0,
-                ticket.0 + 1,
+                taken.0,
                 Ordering::AcqRel,
                 Ordering::Acquire,
             ) {
@@ -91,10 +112,10 @@ impl Shared {
     }
 
     /// What each thread of the pool does.
-    fn work(&self) {
+    fn work(&self, side: Side) {
         let mut idle = 0;
         while !self.stop.load(Ordering::Relaxed) {
-            if self.run_part() {
+            if self.run_part(side) {
                 idle = 0;
             } else if idle < SPINS {
                 idle += 1;
@@ -103,7 +124,7 @@ impl Shared {
                 self.sleepers.fetch_add(1, Ordering::SeqCst);
                 // Whoever opens a region looks for sleepers afterwards: it sees this one, or this one sees the region.
                 let ticket = Ticket(self.ticket.load(Ordering::SeqCst));
-                if ticket.next().is_none() && !self.stop.load(Ordering::SeqCst) {
+                if ticket.take(side).is_none() && !self.stop.load(Ordering::SeqCst) {
                     thread::park();
                 }
                 self.sleepers.fetch_sub(1, Ordering::SeqCst);
@@ -142,10 +163,11 @@ impl Pool {
         });
         // Made first, so that dropping it ends the threads that there are when one can't be started.
         let mut pool = Pool { shared, threads: Vec::new() };
-        for _ in 1..threads {
+        for number in 1..threads {
             let shared = Arc::clone(&pool.shared);
             let builder = thread::Builder::new().name("avocet".into());
-            pool.threads.push(builder.spawn(move || shared.work())?);
+            let side = if number.is_multiple_of(2) { Side::First } else { Side::Last };
+            pool.threads.push(builder.spawn(move || shared.work(side))?);
         }
         Ok(pool)
     }
@@ -178,12 +200,12 @@ impl Pool {
         shared.body.store(body as *mut (), Ordering::Relaxed);
         shared.argument.store(argument, Ordering::Relaxed);
         shared.done.store(0, Ordering::Relaxed);
-        let region = Ticket(shared.ticket.load(Ordering::Relaxed)).region().wrapping_add(1);
-        shared.ticket.store(Ticket::new(region, count as u16).0, Ordering::SeqCst);
+        let region = Ticket(shared.ticket.load(Ordering::Relaxed)).next_region();
+        shared.ticket.store(Ticket::new(region, count).0, Ordering::SeqCst);
         if shared.sleepers.load(Ordering::SeqCst) > 0 {
             self.threads.iter().for_each(|worker| worker.thread().unpark());
         }
-        while shared.run_part() {}
+        while shared.run_part(Side::First) {}
         let mut looks = 0u32;
         // Acquire: what the other threads wrote in their parts is there when this returns.
         while (shared.done.load(Ordering::Acquire) as usize) < count {

@@ -64,6 +64,21 @@ class Context(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in ("arena", "weights", "parallel_for", "pool")]
 
 
+class Pool(ctypes.Structure):
+    """The context's last two fields, as tests/peers/pool gives them."""
+
+    _fields_ = Context._fields_[2:]
+
+    @staticmethod
+    def of(threads: int) -> "Pool":
+        """avocet_runtime's pool of this many threads; with one there is none."""
+        if threads == 1:
+            return Pool()
+        library = ctypes.CDLL(str(environment.WORK / "pool" / "release" / "libpool_peer.so"))
+        library.pool_of.argtypes, library.pool_of.restype = [ctypes.c_size_t], Pool
+        return library.pool_of(threads)
+
+
 def aligned(count: int, alignment: int = 64) -> numpy.ndarray:
     """Zeroed bytes that start at a multiple of the alignment."""
     memory = numpy.zeros(count + alignment, numpy.uint8)
@@ -88,10 +103,12 @@ class Avocet(Engine):
 
     @classmethod
     def prepare(cls):
-        """Builds the compiler unless another was named."""
+        """Builds the pool of threads, and the compiler unless another was named."""
+        cargo = ["cargo", "build", "--quiet", "--release", "--manifest-path"]
+        pool = [environment.HERE / "pool" / "Cargo.toml", "--target-dir", environment.WORK / "pool"]
+        environment.run([*cargo, *pool], "building the pool")
         if cls.program == Avocet.program:
-            cargo = ["cargo", "build", "--quiet", "--release", "--package", "avocet"]
-            environment.run([*cargo, "--manifest-path", environment.ROOT / "Cargo.toml"], "building avocet")
+            environment.run([*cargo, environment.ROOT / "Cargo.toml", "--package", "avocet"], "building avocet")
 
     @classmethod
     def compile(cls, network: Network) -> tuple[pathlib.Path, dict, float]:
@@ -106,15 +123,14 @@ class Avocet(Engine):
         return folder, json.loads((folder / "net.json").read_text()), seconds
 
     def __init__(self, network: Network, threads: int):
-        if threads != 1:
-            raise Unavailable("one thread so far")
         folder, self.manifest, self.compile_seconds = self.compile(network)
         self.library = ctypes.CDLL(str(folder / "libnet.so"))
         self.function = getattr(self.library, self.manifest["function"])
         self.inputs = [aligned_copy(network.feeds[port["name"]]) for port in self.manifest["inputs"]]
         self.results = [self.output(port) for port in self.manifest["outputs"]]
         self.arena = aligned(self.manifest["arena"]["bytes"])
-        self.context = Context(self.arena.ctypes.data)
+        pool = Pool.of(threads)
+        self.context = Context(self.arena.ctypes.data, None, pool.parallel_for, pool.pool)
         self.arguments = (self.pointers(self.inputs), self.pointers(self.results), ctypes.byref(self.context))
 
     @staticmethod

@@ -33,12 +33,14 @@ pub const PIPELINE: &[Pass] = &[
     Pass { name: "nhwc", run: nhwc::run },
     // Directly after what it cleans up.
     Pass { name: "transposes", run: transposes::run },
+    // The transpositions that nothing uses any more would hide sole users from `gates`.
+    Pass { name: "dead-code", run: dead_code::run },
     // After the layouts, as it knows channels to be last; before `reshapes`, which joins its reshape with the model's own,
     // and before `epilogue`, which would take the gate's product for itself.
     Pass { name: "gates", run: gates::run },
     // What stayed is before a flattening or a product.
     Pass { name: "matmul-operands", run: matmul_operands::run },
-    // The transpositions that nothing uses any more would hide sole users from `reshapes`.
+    // Those that `matmul-operands` left would hide sole users from `reshapes`.
     Pass { name: "dead-code", run: dead_code::run },
     // The transposed constants that `transposes` and `matmul-operands` left.
     Pass { name: "constant-folding", run: constant_folding::run },
