@@ -89,12 +89,7 @@ impl Shared {
         let mut ticket = Ticket(self.ticket.load(Ordering::Acquire));
         let index = loop {
             let Some((index, taken)) = ticket.take(side) else { return false };
-            match self.ticket.compare_exchange_weak(
-                ticket.0,
-                taken.0,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
+            match self.ticket.compare_exchange_weak(ticket.0, taken.0, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break index,
                 Err(now) => ticket = Ticket(now),
             }

@@ -11,7 +11,7 @@ use avocet_ir::{Shape, TensorType};
 use crate::emitter::{Emitter, Operand};
 use crate::lower::LowerError;
 use crate::problem::Problem;
-use crate::view;
+use crate::{slice, view};
 
 /// A box to be copied. Steps in the source may be negative.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +50,10 @@ impl Region {
         out
     }
 }
+
+/// Elements from which on a copy is made in pieces, and how many.
+const LARGE: usize = 1 << 14;
+const PIECES: usize = 4;
 
 /// Rows of up to so many elements that are copied one by one are written out: the channels of a picture.
 const WRITTEN: usize = 8;
@@ -179,9 +183,60 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
         Op::Pad { amounts, mode } => return pad(problem, amounts, *mode, lanes, emitter),
         op => return Err(LowerError::unsupported(problem, format!("{} as data movement", op.name()))),
     };
-    let kernel = copy_box(problem.op.name(), element, input.shape.elements(), elements, &boxes, lanes);
-    emitter.call(kernel, &[Operand::Input(0), Operand::Output]);
+    for copied in boxes.iter().flat_map(pieces) {
+        let reach = |(_, strides): &(i64, Vec<i64>)| -> Option<usize> {
+            let last: i64 = copied.extents.iter().zip(strides).map(|(&d, &s)| (d as i64 - 1) * s).sum();
+            usize::try_from(last + 1).ok()
+        };
+        let offset = |start: i64| usize::try_from(start).unwrap_or(0) * element.bytes();
+        let (kernel, offsets) = match (is_forward(&copied), reach(&copied.from), reach(&copied.to)) {
+            // Seen from the first element on, so that pieces of one size are the same code.
+            (true, Some(from), Some(to)) => {
+                let here = Region {
+                    from: (0, copied.from.1.clone()),
+                    to: (0, copied.to.1.clone()),
+                    ..copied.clone()
+                };
+                let kernel = copy_box(problem.op.name(), element, from, to, &[here], lanes);
+                (kernel, [offset(copied.from.0), offset(copied.to.0)])
+            }
+            _ => {
+                let (from, to) = (input.shape.elements(), elements);
+                (copy_box(problem.op.name(), element, from, to, &[copied], lanes), [0, 0])
+            }
+        };
+        emitter.call_at(
+            kernel,
+            vec![(Operand::Input(0), offsets[0]), (Operand::Output, offsets[1])],
+            Vec::new(),
+        );
+    }
     Ok(())
+}
+
+/// Whether all steps go forward, and there is something to copy.
+fn is_forward(copied: &Region) -> bool {
+    let steps = || copied.from.1.iter().chain(&copied.to.1);
+    !copied.extents.contains(&0) && steps().all(|&step| step >= 0)
+}
+
+/// A large box in a few pieces along its outermost dimension, each a call of its own, so that they can be parts of a step.
+fn pieces(copied: &Region) -> Vec<Region> {
+    let elements: usize = copied.extents.iter().product();
+    let Some(axis) = copied.extents.iter().position(|&extent| extent > 1) else {
+        return vec![copied.clone()];
+    };
+    if elements < LARGE || !is_forward(copied) {
+        return vec![copied.clone()];
+    }
+    let piece = |range: std::ops::Range<usize>| {
+        let mut piece = copied.clone();
+        piece.extents[axis] = range.len();
+        piece.from.0 += range.start as i64 * copied.from.1[axis];
+        piece.to.0 += range.start as i64 * copied.to.1[axis];
+        piece
+    };
+    slice::ranges(copied.extents[axis], PIECES, 1).into_iter().map(piece).collect()
 }
 
 /// Strides of a shape over one that it broadcasts to.

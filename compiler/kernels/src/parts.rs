@@ -111,7 +111,7 @@ pub(crate) fn step(
 ) -> Result<Step, LowerError> {
     let problem = Problem::new(graph, id, scheduled(graph, id, schedules)?);
     let Some(&split) = schedules.splits.get(&id) else { return whole(lowering, graph, id, &problem, 1) };
-    if matches!(problem.op, Op::Resize(_)) {
+    if matches!(problem.op, Op::Resize(_) | Op::Transpose { .. } | Op::Slice { .. } | Op::Broadcast { .. }) {
         return whole(lowering, graph, id, &problem, split.parts);
     }
     let flat = slice::flattened(&problem).filter(|_| split.axis == Axis::Rows);
@@ -137,8 +137,8 @@ fn slices<'a>(problem: &'a Problem<'a>, split: Split) -> Option<Vec<Slice<'a>>> 
     slices.filter(|slices| slices.len() > 1)
 }
 
-/// A node that is computed at once. Where its calls need nothing of each other, as those of a resize, they can be dealt out
-/// to parts.
+/// A node that is computed at once. Where its calls need nothing of each other, as those of a resize or of a copy in
+/// pieces, they can be dealt out to parts.
 fn whole(
     lowering: &mut Lowering,
     graph: &Graph,

@@ -21,7 +21,8 @@ pub struct Problem<'a> {
     pub output: &'a TensorType,
     /// Elements between rows of the result: its last dimension, or more where it is columns of a wider matrix. Then
     /// operands of the epilogue that have rows have this pitch, too. For a reduction it is that of the image, since the
-    /// result has no rows. Only matrix products and reductions are asked for columns.
+    /// result has no rows, for depthwise convolution of both. Only matrix products, reductions and depthwise convolutions
+    /// are asked for columns.
     pub pitch: usize,
     /// How it is to be computed.
     pub schedule: Schedule,

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use avocet_ir::op::{Layout, Op, Padding};
-use avocet_ir::schedule::{Axis, Schedule};
+use avocet_ir::schedule::{Axis, Schedule, Tile};
 use avocet_ir::{Shape, Tensor, TensorType};
 
 use crate::problem::Problem;
@@ -76,13 +76,21 @@ fn row_axis(problem: &Problem) -> Option<usize> {
             }
         }
         Op::Pool(pool) if pool.layout == Layout::Nhwc => 1,
+        Op::MatMul { .. } if has_batch(problem, first) => first,
         Op::MatMul { transpose_a: false, .. } if problem.inputs[0].shape.rank() >= 2 => dims.len() - 2,
         Op::Unary(_) | Op::Binary(_) => first,
+        Op::Softmax { axis } if *axis != first => first,
+        Op::Reduce { axes, keep_dims: true, .. } if !axes.contains(&first) => first,
         Op::Identity if !problem.epilogue.is_empty() => first,
         Op::Concat { axis } | Op::ChannelShuffle { axis, .. } if *axis != first => first,
         _ => return None,
     };
     (first >= axis).then_some(axis)
+}
+
+/// Whether this dimension of a matrix product's result counts matrices.
+fn has_batch(problem: &Problem, axis: usize) -> bool {
+    axis + 2 < problem.output.shape.rank()
 }
 
 /// Whether the pixels of the result are those of the image, one by one.
@@ -150,8 +158,10 @@ pub(crate) fn of_rows<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> Opti
             slice.needed = image_rows(&range, extent, window, stride, dilation, &mut pool.padding)?;
             1
         }
+        Op::MatMul { .. } if has_batch(problem, axis) => 0,
         // The right operand is whole; the left one's rows are the result's.
         Op::MatMul { .. } => 2,
+        Op::Reduce { .. } => 1,
         Op::Concat { .. } => {
             for (number, ty) in problem.inputs.iter().enumerate() {
                 slice.inputs[number].shape = with_extent(&ty.shape, axis, range.len())?;
@@ -160,7 +170,7 @@ pub(crate) fn of_rows<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> Opti
             return Some(slice);
         }
         Op::ChannelShuffle { .. } => 1,
-        // All operands broadcast to the result.
+        // All operands broadcast to the result, or have its first dimension.
         _ => 0,
     };
     if own > 0 {
@@ -208,7 +218,8 @@ fn image_rows(
     Some(needed.start - top..needed.end - top)
 }
 
-/// The columns `range` of a matrix product with constant weights, or of a reduction over all but channels.
+/// The columns `range` of a matrix product with constant weights, or of a reduction over all but channels, or channels of a
+/// depthwise convolution.
 pub(crate) fn of_columns<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> Option<Slice<'a>> {
     let output = &problem.output.shape;
     let axis = output.rank().checked_sub(1)?;
@@ -228,6 +239,18 @@ pub(crate) fn of_columns<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> O
         weights: None,
     };
     let own = match (problem.op, problem.schedule) {
+        (Op::Conv(_), Schedule::Depthwise(_)) => {
+            let weights = columns_of_weights(problem, &range)?;
+            slice.inputs[1] = weights.ty();
+            slice.weights = Some(weights);
+            let image = &problem.inputs[0];
+            slice.inputs[0].shape = with_extent(&image.shape, image.shape.rank() - 1, range.len())?;
+            slice.input_offsets[0] = range.start * image.dtype.bytes();
+            if let Op::Conv(conv) = &mut slice.op {
+                conv.groups = range.len();
+            }
+            2
+        }
         (Op::Conv(_) | Op::MatMul { .. }, Schedule::Gemm(_)) => {
             let weights = columns_of_weights(problem, &range)?;
             slice.inputs[1] = weights.ty();
@@ -277,9 +300,13 @@ fn columns_of_weights(problem: &Problem, range: &Range<usize>) -> Option<Tensor>
     Tensor::f32(with_extent(shape, cut, range.len())?.dims(), part).ok()
 }
 
-/// A pointwise convolution seen as one row of all pixels, so that it can be cut between any two; other problems are
-/// `None`, and so is this one where an operand broadcasts along height or width alone.
+/// A pointwise convolution seen as one row of all pixels, or products of many matrices by one as that of all their rows, so
+/// that it can be cut between any two; other problems are `None`, and so are these where an operand broadcasts along some
+/// of what is joined.
 pub(crate) fn flattened(problem: &Problem) -> Option<(Vec<TensorType>, TensorType)> {
+    if matches!(problem.op, Op::MatMul { transpose_a: false, .. }) {
+        return flattened_product(problem);
+    }
     let (Op::Conv(_), Schedule::Gemm(_), [1, height, width, channels]) =
         (problem.op, problem.schedule, problem.output.dims())
     else {
@@ -301,6 +328,28 @@ pub(crate) fn flattened(problem: &Problem) -> Option<(Vec<TensorType>, TensorTyp
         }
     }
     Some((inputs, flat(problem.output, *channels)?))
+}
+
+fn flattened_product(problem: &Problem) -> Option<(Vec<TensorType>, TensorType)> {
+    let dims = problem.output.dims();
+    let (&columns, lead) = dims.split_last()?;
+    let rows: usize = lead.iter().product();
+    let (left, right) = (&problem.inputs[0].shape, &problem.inputs[1].shape);
+    let (inner, matrix) = (*left.dims().last()?, right.dims().get(right.rank().checked_sub(2)?..)?);
+    if dims.len() < 3 || left.elements() != rows * inner || right.elements() != matrix.iter().product() {
+        return None;
+    }
+    let mut inputs = vec![TensorType::f32([rows, inner]).ok()?, TensorType::f32(matrix).ok()?];
+    for ty in &problem.inputs[2..] {
+        let (&last, lead_of_operand) = ty.dims().split_last()?;
+        let flat = match lead_of_operand {
+            ones if ones.iter().all(|&d| d == 1) => Shape::new([last]).ok()?,
+            same if same == lead => Shape::new([rows, last]).ok()?,
+            _ => return None,
+        };
+        inputs.push(TensorType::new(ty.dtype, flat));
+    }
+    Some((inputs, TensorType::new(problem.output.dtype, Shape::new([rows, columns]).ok()?)))
 }
 
 /// Divides `extent` into at most `parts` ranges whose lengths are multiples of `unit`, but for the last one's.
@@ -328,12 +377,20 @@ pub(crate) fn ranges(extent: usize, parts: usize, unit: usize) -> Vec<Range<usiz
 /// The ranges that a problem is divided into along an axis, whole tiles where it has any.
 pub(crate) fn divide(problem: &Problem, axis: Axis, parts: usize) -> Option<Vec<Range<usize>>> {
     let (extent, unit) = match (axis, problem.schedule) {
+        (Axis::Rows, Schedule::Gemm(_))
+            if matches!(problem.op, Op::MatMul { .. })
+                && row_axis(problem).is_some_and(|axis| has_batch(problem, axis)) =>
+        {
+            (rows(problem)?, 1)
+        }
         (Axis::Rows, Schedule::Gemm(tile)) => (rows(problem)?, tile.rows),
         // Output tiles stay as they are, so that the result has the same bits.
         (Axis::Rows, Schedule::Winograd(winograd)) => (rows(problem)?, winograd.output * winograd.rows),
         (Axis::Rows, _) => (rows(problem)?, 1),
         (Axis::Columns, Schedule::Gemm(tile)) => (*problem.output.dims().last()?, tile.width()),
-        (Axis::Columns, Schedule::Vector { lanes }) => (*problem.output.dims().last()?, lanes),
+        (Axis::Columns, Schedule::Vector { lanes } | Schedule::Depthwise(Tile { lanes, .. })) => {
+            (*problem.output.dims().last()?, lanes)
+        }
         (Axis::Columns, _) => return None,
     };
     Some(ranges(extent, parts, unit))

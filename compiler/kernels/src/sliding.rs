@@ -17,6 +17,9 @@ pub(crate) struct Sliding {
     /// Channels of the image, and how many the result has for each of them.
     channels: usize,
     multiplier: usize,
+    /// Elements between neighbouring pixels of the image and of the result: their channels, or more where those are a
+    /// range of more.
+    pitch: [usize; 2],
     height: Axis,
     width: Axis,
 }
@@ -72,27 +75,32 @@ impl Sliding {
             batch: image[0],
             channels: image[3],
             multiplier: result[3] / image[3].max(1),
+            pitch: [image[3], result[3]],
             height: axis(0, padding.top, padding.bottom),
             width: axis(1, padding.left, padding.right),
         }
     }
 
+    /// The same on a range of the channels of an image and of a result with this pitch.
+    pub(crate) fn with_pitch(self, pitch: usize) -> Self {
+        Sliding { pitch: [pitch; 2], ..self }
+    }
+
     /// Elements between a tap and the next in the image: rows and columns.
     pub(crate) fn tap_strides(&self) -> [usize; 2] {
-        let row = self.width.extent * self.channels;
-        [self.height.dilation * row, self.width.dilation * self.channels]
+        let row = self.width.extent * self.pitch[0];
+        [self.height.dilation * row, self.width.dilation * self.pitch[0]]
     }
 
     /// Elements of the image between neighbouring positions.
     pub(crate) fn column_stride(&self) -> usize {
-        self.width.stride * self.channels
+        self.width.stride * self.pitch[0]
     }
 
     /// Index of a position in the result; `at` as in [`Block`].
     pub(crate) fn result(&self, [n, row, column, channel]: &[Affine; 4]) -> Affine {
-        let pixel = self.channels * self.multiplier;
-        let line = self.width.positions * pixel;
-        n * (self.height.positions * line) + row * line + column * pixel + channel.clone()
+        let line = self.width.positions * self.pitch[1];
+        n * (self.height.positions * line) + row * line + column * self.pitch[1] + channel.clone()
     }
 
     /// Emits the loops; `body` is called for each block that is written out, with what `prepare` made before the loop
@@ -144,7 +152,7 @@ impl Sliding {
         prepare: &mut impl FnMut(&mut KernelBuilder, &Strip) -> T,
         body: &mut impl FnMut(&mut KernelBuilder, &Block, &T),
     ) {
-        let line = self.width.extent * self.channels;
+        let line = self.width.extent * self.pitch[0];
         let top = self.height.element(rows.positions.start, rows.taps.start);
         let above = n * (self.height.extent * line) + (r * (self.height.stride * line)) + top * line;
         let (channel, valid) = (&first * self.multiplier, valid * self.multiplier);
@@ -156,7 +164,7 @@ impl Sliding {
             let prepared = prepare(b, &strip);
             let left = self.width.element(row.positions.start, row.taps.start);
             b.blocks(row.positions.len(), columns, |b, c, columns| {
-                let image = &above + (&c * self.column_stride()) + left * self.channels + first.clone();
+                let image = &above + (&c * self.column_stride()) + left * self.pitch[0] + first.clone();
                 let at = [n.clone(), r + rows.positions.start, &c + row.positions.start, channel.clone()];
                 body(b, &Block { image, at, columns, strip: strip.clone() }, &prepared);
             });

@@ -36,13 +36,10 @@ pub fn partition(graph: &Graph, schedules: &mut Schedules, machine: &Machine, pa
     if partition.fuse {
         schedules.chains = partitioner.chains(schedules);
     }
-    for (&id, &schedule) in &schedules.nodes {
-        if schedules.chain(id).is_none()
-            && let Some(split) = partitioner.split(id, schedule)
-        {
-            schedules.splits.insert(id, split);
-        }
-    }
+    let splits = schedules.nodes.iter().filter(|(id, _)| schedules.chain(**id).is_none());
+    let splits =
+        splits.filter_map(|(&id, &schedule)| Some((id, partitioner.split(id, schedule, schedules)?)));
+    schedules.splits = splits.collect();
 }
 
 struct Partitioner<'a> {
@@ -75,7 +72,7 @@ impl Partitioner<'_> {
         if parts < 2 { 1 } else { 1 << parts.ilog2() }
     }
 
-    fn split(&self, id: NodeId, schedule: Schedule) -> Option<Split> {
+    fn split(&self, id: NodeId, schedule: Schedule, schedules: &Schedules) -> Option<Split> {
         if schedule == Schedule::Alias {
             return None;
         }
@@ -86,10 +83,39 @@ impl Partitioner<'_> {
         }
         let axis = match schedule {
             Schedule::Gemm(tile) => self.axis(id, tile, parts, cycles),
-            _ if matches!(self.graph.node(id).op, Op::Reduce { .. }) => Axis::Columns,
-            _ => Axis::Rows,
+            Schedule::Depthwise(tile) => self.axis_of_depthwise(id, tile, parts, schedules),
+            // Where channels are kept they are divided.
+            _ => match &self.graph.node(id).op {
+                Op::Reduce { axes, .. } if axes.iter().all(|&axis| axis + 1 < self.rank(id)) => Axis::Columns,
+                _ => Axis::Rows,
+            },
         };
         Some(Split { axis, parts })
+    }
+
+    /// Dimensions of a node's first input.
+    fn rank(&self, id: NodeId) -> usize {
+        self.graph.ty(self.graph.inputs(id)[0]).shape.rank()
+    }
+
+    /// Rows or channels of a depthwise convolution: channels where the product before it is divided by them, so that each
+    /// thread finds its image in its own cache, and where rows would come out uneven.
+    fn axis_of_depthwise(&self, id: NodeId, tile: Tile, parts: usize, schedules: &Schedules) -> Axis {
+        let &[_, height, _, channels] = self.graph.node(id).outputs[0].shape.dims() else {
+            return Axis::Rows;
+        };
+        let vectors = channels.div_ceil(tile.lanes);
+        let idle = |units: usize| (units.div_ceil(parts) * parts - units) * 8 > units;
+        if vectors < 2 * parts || idle(vectors) {
+            return Axis::Rows;
+        }
+        let before = self.graph.inputs(id)[0].node;
+        let product = match schedules.nodes.get(&before) {
+            Some(schedule @ Schedule::Gemm(_)) => self.split(before, *schedule, schedules),
+            _ => None,
+        };
+        let by_columns = product.is_some_and(|split| split.axis == Axis::Columns);
+        if by_columns || idle(height) { Axis::Columns } else { Axis::Rows }
     }
 
     /// Rows or columns of a matrix product: the one that is divided more evenly and re-reads less.
