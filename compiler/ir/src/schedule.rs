@@ -149,6 +149,16 @@ pub struct Split {
     pub parts: usize,
 }
 
+impl Split {
+    /// What the lengths of parts are multiples of, when `extent` rows are computed in blocks of `block`: whole blocks where
+    /// there are many or each part gets as many, else single rows, as a smaller block at the end of each part costs less
+    /// than a part that has a block more than others.
+    pub const fn unit(extent: usize, block: usize, parts: usize) -> usize {
+        let blocks = extent.div_ceil(block);
+        if blocks.is_multiple_of(parts) || blocks >= 8 * parts { block } else { 1 }
+    }
+}
+
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let axis = match self.axis {

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use avocet_ir::op::{Layout, Op, Padding};
-use avocet_ir::schedule::{Axis, Schedule, Tile};
+use avocet_ir::schedule::{Axis, Schedule, Split, Tile};
 use avocet_ir::{Shape, Tensor, TensorType};
 
 use crate::problem::Problem;
@@ -354,24 +354,18 @@ fn flattened_product(problem: &Problem) -> Option<(Vec<TensorType>, TensorType)>
 
 /// Divides `extent` into at most `parts` ranges whose lengths are multiples of `unit`, but for the last one's.
 ///
-/// Ranges of the same length are the same code, so all but the last have one length where that costs little, else two.
+/// Ranges of the same length are the same code, so all but the last have one length where that costs little, else two, in
+/// turn, so that neighbouring ranges together are as long as others.
 pub(crate) fn ranges(extent: usize, parts: usize, unit: usize) -> Vec<Range<usize>> {
     let units = extent.div_ceil(unit);
     let parts = parts.clamp(1, units.max(1));
     let longest = units.div_ceil(parts);
     let even = (longest * parts - units) * 16 <= units;
-    let mut ranges = Vec::with_capacity(parts);
-    let mut start = 0;
-    for part in 0..parts {
-        let length =
-            if even || part < units % parts || units.is_multiple_of(parts) { longest } else { longest - 1 };
-        let end = (start + length * unit).min(extent);
-        if start < end {
-            ranges.push(start..end);
-        }
-        start = end;
-    }
-    ranges
+    let start = |part: usize| {
+        let units = if even { part * longest } else { (part * units).div_ceil(parts) };
+        (units * unit).min(extent)
+    };
+    (0..parts).map(|part| start(part)..start(part + 1)).filter(|range| !range.is_empty()).collect()
 }
 
 /// The ranges that a problem is divided into along an axis, whole tiles where it has any.
@@ -383,7 +377,10 @@ pub(crate) fn divide(problem: &Problem, axis: Axis, parts: usize) -> Option<Vec<
         {
             (rows(problem)?, 1)
         }
-        (Axis::Rows, Schedule::Gemm(tile)) => (rows(problem)?, tile.rows),
+        (Axis::Rows, Schedule::Gemm(tile)) => {
+            let rows = rows(problem)?;
+            (rows, Split::unit(rows, tile.rows, parts))
+        }
         // Output tiles stay as they are, so that the result has the same bits.
         (Axis::Rows, Schedule::Winograd(winograd)) => (rows(problem)?, winograd.output * winograd.rows),
         (Axis::Rows, _) => (rows(problem)?, 1),
@@ -431,6 +428,7 @@ mod tests {
         };
         assert_eq!(lengths(3136, 4, 6), [786, 786, 786, 778]);
         assert_eq!(lengths(49, 4, 6), [18, 12, 12, 7]);
+        assert_eq!(lengths(196, 4, 14), [56, 42, 56, 42]);
         assert_eq!(lengths(28, 4, 1), [7, 7, 7, 7]);
     }
 
