@@ -45,6 +45,9 @@ const DEPTHWISE_COLUMNS: usize = 8;
 /// Output columns that a kernel of packed groups computes together, at most.
 const PACKED_COLUMNS: usize = 14;
 
+/// Sets of the first cache in which the pixels under a window do not stay: distances of a multiple of 1 KiB.
+const FEW_SETS: usize = 4;
+
 /// Chooses a schedule for each node that is computed.
 pub fn schedule(graph: &Graph, machine: &Machine, options: ScheduleOptions) -> Result<Schedules, GraphError> {
     let mut schedules = Schedules::default();
@@ -134,8 +137,7 @@ fn packed_groups(
     let most = machine.registers.saturating_sub(weights.shape[3] + 2).clamp(1, PACKED_COLUMNS);
     let inside = width.saturating_sub(2).max(1);
     let columns = inside.div_ceil(inside.div_ceil(most));
-    let outer = if image.bytes() <= machine.l2 / 2 { Outer::Channels } else { Outer::Positions };
-    Some(Tile { outer, ..Tile::new(columns, 1, machine.lanes) })
+    Some(Tile { outer: window_order(image, machine), ..Tile::new(columns, 1, machine.lanes) })
 }
 
 /// Columns in blocks of one size as far as registers allow: the weights of a small window, one pixel, the sums.
@@ -145,7 +147,13 @@ fn depthwise(image: &TensorType, taps: usize, width: usize, machine: &Machine) -
     // The first and the last column have fewer taps and are blocks of their own.
     let inside = width.saturating_sub(2).max(1);
     let columns = inside.div_ceil(inside.div_ceil(most));
-    // An image that does not stay in cache should pass by once.
-    let outer = if image.bytes() <= machine.l2 / 2 { Outer::Channels } else { Outer::Positions };
-    Tile { outer, ..Tile::new(columns, 1, machine.lanes) }
+    Tile { outer: window_order(image, machine), ..Tile::new(columns, 1, machine.lanes) }
+}
+
+/// The order of blocks where channels are apart: an image that does not stay in cache should pass by once, and so should one
+/// whose pixels are at a distance at which they share the sets of the first cache.
+fn window_order(image: &TensorType, machine: &Machine) -> Outer {
+    let pixel = image.shape[3] * 4;
+    let fits = image.bytes() <= machine.l2 / 2;
+    if fits && tile::sets(pixel) > FEW_SETS { Outer::Channels } else { Outer::Positions }
 }

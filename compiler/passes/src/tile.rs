@@ -99,7 +99,7 @@ pub(crate) fn cost(product: Product, tile: Tile, machine: &Machine) -> usize {
 }
 
 /// Sets of the first cache that rows at this distance fall into.
-fn sets(stride: usize) -> usize {
+pub(crate) fn sets(stride: usize) -> usize {
     // The largest power of two that divides the distance, or what it leaves of the period.
     let power = if stride == 0 { LINE } else { 1 << stride.trailing_zeros().min(usize::BITS - 1) };
     SET_PERIOD / power.clamp(LINE, SET_PERIOD)

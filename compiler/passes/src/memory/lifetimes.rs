@@ -41,12 +41,21 @@ pub(super) fn lifetimes(program: &Program) -> Result<Lifetimes, ProgramError> {
     Ok(Lifetimes { blocks, untouched_bytes, lower_bound })
 }
 
-/// Sizes rounded up to the alignment; their sum is checked, so that no sum of some of them overflows later.
+/// What separates large temporaries from their neighbours. Without it an image and a result whose sizes are multiples of a
+/// page, as those of 512 channels are, lie at the same place within a page; then each load looks like one of what the
+/// stores before it have just written, and waits for them ("4K aliasing"). The distance is far from zero, and from small
+/// positive numbers, by all powers of two from 512 on. Depthwise convolution of 14x14x512 takes a third less time.
+const STAGGER: usize = 768;
+/// Sizes from which on the distance is next to nothing.
+const LARGE: usize = 64 << 10;
+
+/// Sizes rounded up to the alignment, and separated where they are large; their sum is checked, so that no sum of some of them overflows later.
 fn aligned_sizes(sizes: &[usize]) -> Result<Vec<usize>, ProgramError> {
     let mut sum = 0usize;
     let mut aligned = Vec::with_capacity(sizes.len());
     for &size in sizes {
-        let size = size.checked_next_multiple_of(ALIGNMENT);
+        let stagger = if size >= LARGE { STAGGER } else { 0 };
+        let size = size.checked_next_multiple_of(ALIGNMENT).and_then(|size| size.checked_add(stagger));
         let total = size.and_then(|size| sum.checked_add(size)).filter(|&sum| sum <= isize::MAX as usize);
         let (Some(size), Some(total)) = (size, total) else {
             return Err(ProgramError::Plan("the temporaries exceed the address space".into()));
