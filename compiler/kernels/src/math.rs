@@ -170,7 +170,7 @@ fn exp(b: &mut KernelBuilder, x: ValueId) -> ValueId {
 /// `e^-x` for functions that add it to something: 0 above 87.7 and infinite below -88.4, where [`exp`] still has numbers.
 /// That makes it half as long: `2^n` is one factor, and its exponent comes from the low bits of a sum with a number so
 /// large that the sum has no fraction.
-fn exp_of_negative(b: &mut KernelBuilder, x: ValueId) -> ValueId {
+pub(crate) fn exp_of_negative(b: &mut KernelBuilder, x: ValueId) -> ValueId {
     /// 1.5 * 2^23, whose unit in the last place is 1, and the bias of an exponent.
     const ROUNDING: f32 = 12_582_912.0 + 127.0;
     let lanes = b.ty(x).lanes;

@@ -199,6 +199,12 @@ fn dense(extents: &[usize], inner: usize) -> Vec<usize> {
     strides
 }
 
+/// `e^(value - largest)`.
+fn power(b: &mut KernelBuilder, largest: ValueId, value: ValueId) -> ValueId {
+    let below = b.sub(largest, value);
+    math::exp_of_negative(b, below)
+}
+
 /// Softmax: the largest element, the sum of the powers, the quotients. Lanes run along the axis itself when it is the
 /// innermost, along what is inside of it when not.
 pub(crate) fn softmax(problem: &Problem, lanes: usize, emitter: &mut Emitter) -> Result<(), LowerError> {
@@ -244,8 +250,7 @@ pub(crate) fn softmax(problem: &Problem, lanes: usize, emitter: &mut Emitter) ->
                 let part = b.repeat_carrying(*count, &[zero], |b, i, sum| {
                     let index = &base + from.clone() + i * *width;
                     let value = b.load(*width, x, index.clone());
-                    let value = b.sub(value, largest);
-                    let power = math::unary(b, Unary::Exp, value);
+                    let power = power(b, largest, value);
                     b.store(y, index, power);
                     vec![b.add(sum[0], power)]
                 });
@@ -272,8 +277,7 @@ pub(crate) fn softmax(problem: &Problem, lanes: usize, emitter: &mut Emitter) ->
             let sum = b.repeat_carrying(extent, &[zero], |b, k, sum| {
                 let index = &base + k * inner;
                 let value = b.load_partial(lanes, valid, x, index.clone());
-                let value = b.sub(value, largest);
-                let power = math::unary(b, Unary::Exp, value);
+                let power = power(b, largest, value);
                 b.store_partial(y, index, power, valid);
                 vec![b.add(sum[0], power)]
             })[0];

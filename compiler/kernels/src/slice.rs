@@ -185,6 +185,13 @@ pub(crate) fn of_rows<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> Opti
     for number in own..problem.inputs.len() {
         let ty = &problem.inputs[number];
         let (shape, start) = operand(&ty.shape, output, axis, &range)?;
+        // A constant factor that is one matrix is packed, so it has to be the slice's own.
+        let weights = problem.constants.get(number).copied().flatten();
+        if let (Op::MatMul { .. }, 1, Some(weights), false) = (problem.op, number, weights, shape == ty.shape)
+        {
+            let part = weights.as_f32()?.get(start..start + shape.elements())?;
+            slice.weights = Some(Tensor::f32(shape.dims(), part.to_vec()).ok()?);
+        }
         slice.inputs[number].shape = shape;
         slice.input_offsets[number] = start * ty.dtype.bytes();
     }
