@@ -32,6 +32,8 @@ pub struct Emitter {
     pub(crate) calls: Vec<EmittedCall>,
     pub(crate) constants: Vec<TensorData>,
     pub(crate) scratch: Vec<usize>,
+    /// Numbers of the calls that come after a barrier.
+    pub(crate) barriers: Vec<usize>,
 }
 
 impl Emitter {
@@ -45,6 +47,12 @@ impl Emitter {
     pub fn scratch(&mut self, bytes: usize) -> Operand {
         self.scratch.push(bytes);
         Operand::Scratch(self.scratch.len() - 1)
+    }
+
+    /// What is called from here on needs what was called before. Generators whose calls may run at the same time put one
+    /// wherever that is not so.
+    pub(crate) fn barrier(&mut self) {
+        self.barriers.push(self.calls.len());
     }
 
     /// Calls a kernel on whole operands, one for each of its buffers.

@@ -204,7 +204,11 @@ impl Lowering {
             Some(chain) if chain.nodes.last() == Some(&id) => chain::step(self, graph, &chain, schedules)?,
             // Computed with the last node of its chain.
             Some(_) => return Ok(()),
-            None => parts::step(self, graph, id, schedules)?,
+            None => {
+                let steps = parts::steps(self, graph, id, schedules)?;
+                self.program.steps.extend(steps);
+                return Ok(());
+            }
         };
         self.program.steps.push(step);
         Ok(())

@@ -10,12 +10,14 @@ use avocet_ir::{Graph, NodeId};
 use crate::emitter::{Emitter, Operand};
 use crate::lower::{LowerError, Lowering, generate, scheduled};
 use crate::problem::Problem;
+use crate::reduce;
 use crate::slice::{self, Slice};
 
 /// Calls in terms of one node or slice, with kernels and constants of the program.
 #[derive(Debug)]
 pub(crate) struct Lowered {
     calls: Vec<LoweredCall>,
+    barriers: Vec<usize>,
     /// Sizes of the scratch memory that the calls need.
     pub(crate) scratch: Vec<usize>,
 }
@@ -53,7 +55,7 @@ impl Lowered {
             arguments: call.arguments.into_iter().map(|(operand, offset)| (place(operand), offset)).collect(),
             in_place: call.in_place,
         });
-        Ok(Lowered { calls: calls.collect(), scratch: emitter.scratch })
+        Ok(Lowered { calls: calls.collect(), barriers: emitter.barriers, scratch: emitter.scratch })
     }
 
     /// The calls on memory: `input` gives that of an input when it is needed.
@@ -102,16 +104,22 @@ impl<'a> Codes<'a> {
     }
 }
 
-/// The step that computes a node, in parts where its split says so and its operator allows it.
-pub(crate) fn step(
+/// The steps that compute a node, in parts where its split says so and its operator allows it: one step, but where parts
+/// have to be joined.
+pub(crate) fn steps(
     lowering: &mut Lowering,
     graph: &Graph,
     id: NodeId,
     schedules: &Schedules,
-) -> Result<Step, LowerError> {
+) -> Result<Vec<Step>, LowerError> {
     let problem = Problem::new(graph, id, scheduled(graph, id, schedules)?);
     let Some(&split) = schedules.splits.get(&id) else { return whole(lowering, graph, id, &problem, 1) };
-    if matches!(problem.op, Op::Resize(_) | Op::Transpose { .. } | Op::Slice { .. } | Op::Broadcast { .. }) {
+    let dealt = match problem.op {
+        Op::Resize(_) | Op::Transpose { .. } | Op::Slice { .. } | Op::Broadcast { .. } => true,
+        Op::Reduce { .. } => reduce::is_in_groups(&problem),
+        _ => false,
+    };
+    if dealt {
         return whole(lowering, graph, id, &problem, split.parts);
     }
     let flat = slice::flattened(&problem).filter(|_| split.axis == Axis::Rows);
@@ -119,7 +127,7 @@ pub(crate) fn step(
         flat.as_ref().map(|(inputs, output)| Problem { inputs: inputs.clone(), output, ..problem.clone() });
     let problem = flat.unwrap_or(problem);
     match slices(&problem, split) {
-        Some(slices) => sliced(lowering, graph, id, &slices),
+        Some(slices) => Ok(vec![sliced(lowering, graph, id, &slices)?]),
         None => whole(lowering, graph, id, &problem, 1),
     }
 }
@@ -137,22 +145,30 @@ fn slices<'a>(problem: &'a Problem<'a>, split: Split) -> Option<Vec<Slice<'a>>> 
     slices.filter(|slices| slices.len() > 1)
 }
 
-/// A node that is computed at once. Where its calls need nothing of each other, as those of a resize or of a copy in
-/// pieces, they can be dealt out to parts.
+/// A node that is computed at once. Where its calls between barriers need nothing of each other, as those of a resize or of
+/// a copy in pieces, they can be dealt out to parts.
 fn whole(
     lowering: &mut Lowering,
     graph: &Graph,
     id: NodeId,
     problem: &Problem,
     parts: usize,
-) -> Result<Step, LowerError> {
+) -> Result<Vec<Step>, LowerError> {
     let lowered = Lowered::new(lowering, problem)?;
     let scratch: Vec<Storage> = lowered.scratch.iter().map(|&bytes| lowering.temporary(bytes)).collect();
     let (inputs, output) = (graph.inputs(id), lowering.value(graph, id.into()));
     let input = |i: usize| lowering.value(graph, inputs[i]).into();
     let calls = lowered.bind(problem.name, input, output.into(), &scratch);
-    let ranges = slice::ranges(calls.len(), parts, 1);
-    Ok(Step { parts: ranges.into_iter().map(|range| calls[range].to_vec()).collect() })
+    if parts < 2 {
+        return Ok(vec![Step::sequential(calls)]);
+    }
+    let ends = lowered.barriers.iter().copied().chain([calls.len()]);
+    let starts = [0].into_iter().chain(lowered.barriers.iter().copied());
+    let step = |(start, end): (usize, usize)| {
+        let ranges = slice::ranges(end - start, parts, 1).into_iter();
+        Step { parts: ranges.map(|range| calls[start..end][range].to_vec()).collect() }
+    };
+    Ok(starts.zip(ends).map(step).collect())
 }
 
 fn sliced(

@@ -5,7 +5,7 @@
 //! two levels (along the innermost reduced group, then over the others), which keeps the rounding error of large
 //! reductions small.
 
-use avocet_ir::kernel::{Access, Affine, Element, Horizontal, KernelBuilder, ValueId};
+use avocet_ir::kernel::{Access, Affine, BufferId, Element, Horizontal, KernelBuilder, ValueId};
 use avocet_ir::op::{Binary, Op, ReduceKind, Unary};
 
 use crate::emitter::{Emitter, Operand};
@@ -13,7 +13,7 @@ use crate::epilogue::{self, Epilogue};
 use crate::lower::LowerError;
 use crate::math;
 use crate::problem::Problem;
-use crate::view;
+use crate::{slice, view};
 
 /// Elements that one accumulator takes before it is added to the total.
 const RUN: usize = 64;
@@ -85,11 +85,125 @@ fn across(b: &mut KernelBuilder, operation: Binary, horizontal: Horizontal, valu
     b.add(total, mark)
 }
 
+/// Groups of positions that are reduced on their own, so that threads can share the work, and the elements from which on.
+/// The order of sums does not depend on whether they do.
+const GROUPS: usize = 4;
+const LARGE: usize = 1 << 14;
+/// Vectors of channels that are reduced together.
+const VECTORS: usize = 4;
+
+/// Positions and channels of a large reduction of all but the channels of one image; `None` of others.
+fn positions(problem: &Problem) -> Option<(usize, usize)> {
+    let (Op::Reduce { axes, .. }, [input, ..]) = (problem.op, &problem.inputs[..]) else { return None };
+    let (&channels, positions) = input.dims().split_last()?;
+    let all = positions.iter().enumerate().all(|(axis, &extent)| extent == 1 || axes.contains(&axis));
+    let is_large = input.shape.elements() >= LARGE && !axes.contains(&positions.len());
+    let single = [problem.output.shape.rank()];
+    let positions: usize = positions.iter().product();
+    (all && is_large && positions >= GROUPS && Epilogue::fits(problem, &single))
+        .then_some((positions, channels))
+}
+
+/// Whether a reduction is computed in groups, by calls that may run at the same time.
+pub(crate) fn is_in_groups(problem: &Problem) -> bool {
+    positions(problem).is_some()
+}
+
+/// Joins so many rows of `channels` elements, `width` of them from `index` on, into `start`, in runs as [`over`] does.
+fn rows(
+    b: &mut KernelBuilder,
+    (count, channels): (usize, usize),
+    (start, operation): (f32, Binary),
+    (x, index): (BufferId, Affine),
+    (width, lanes): (usize, usize),
+) -> Vec<ValueId> {
+    let vectors = width.div_ceil(lanes);
+    let first = vec![b.f32(lanes, start); vectors];
+    let run = |b: &mut KernelBuilder, from: Affine, count: usize| {
+        b.repeat_carrying(count, &first, |b, i, sums| {
+            let row = &index + (&from + i) * channels;
+            let join = |(v, &sum): (usize, &ValueId)| {
+                let valid = (width - v * lanes).min(lanes);
+                let value = b.load_partial(lanes, valid, x, &row + v * lanes);
+                math::binary(b, operation, sum, value)
+            };
+            sums.iter().enumerate().map(join).collect()
+        })
+    };
+    let join = |b: &mut KernelBuilder, totals: &[ValueId], sums: &[ValueId]| -> Vec<ValueId> {
+        totals.iter().zip(sums).map(|(&total, &sum)| math::binary(b, operation, total, sum)).collect()
+    };
+    let mut totals = b.repeat_carrying(count / RUN, &first, |b, i, totals| {
+        let sums = run(b, i * RUN, RUN);
+        join(b, totals, &sums)
+    });
+    if !count.is_multiple_of(RUN) {
+        let sums = run(b, (count / RUN * RUN).into(), count % RUN);
+        totals = join(b, &totals, &sums);
+    }
+    totals
+}
+
+/// A reduction of all positions, by groups of them.
+fn in_groups(
+    problem: &Problem,
+    kind: ReduceKind,
+    (positions, channels): (usize, usize),
+    lanes: usize,
+    emitter: &mut Emitter,
+) -> Result<(), LowerError> {
+    let (start, operation, _) = join(kind);
+    let groups = slice::ranges(positions, GROUPS, 1);
+    let scratch = emitter.scratch(groups.len() * channels * 4);
+    for (group, range) in groups.iter().enumerate() {
+        let mut b = KernelBuilder::new(format!("{}_group", problem.op.name()));
+        let x = b.buffer("x", Element::F32, range.len() * channels, Access::Read);
+        let y = b.buffer("y", Element::F32, channels, Access::Write);
+        b.blocks(channels, VECTORS * lanes, |b, channel, width| {
+            let from = (x, channel.clone());
+            let sums = rows(b, (range.len(), channels), (start, operation), from, (width, lanes));
+            for (v, sum) in sums.into_iter().enumerate() {
+                b.store_partial(y, &channel + v * lanes, sum, (width - v * lanes).min(lanes));
+            }
+        });
+        let from = (Operand::Input(0), range.start * channels * 4);
+        emitter.call_at(b.finish(), vec![from, (scratch, group * channels * 4)], Vec::new());
+    }
+    emitter.barrier();
+    let mut b = KernelBuilder::new(problem.op.name());
+    let x = b.buffer("x", Element::F32, groups.len() * channels, Access::Read);
+    let y = b.buffer("y", Element::F32, channels, Access::Write);
+    let mut operands = vec![scratch, Operand::Output];
+    let epilogue = Epilogue::new(problem, &[problem.output.shape.rank()], &mut b, &mut operands)?;
+    b.blocks(channels, lanes, |b, channel, valid| {
+        let from = (x, channel.clone());
+        let total = rows(b, (groups.len(), channels), (start, operation), from, (valid, lanes))[0];
+        let value = mean(b, kind, total, positions);
+        let value = epilogue.apply(b, value, std::slice::from_ref(&channel), valid);
+        b.store_partial(y, channel, value, valid);
+    });
+    let in_place = epilogue.in_place(1);
+    epilogue::call(emitter, b.finish(), operands, in_place);
+    Ok(())
+}
+
+/// The sum of so many elements as their mean, if that is what is asked for.
+fn mean(b: &mut KernelBuilder, kind: ReduceKind, total: ValueId, count: usize) -> ValueId {
+    if kind != ReduceKind::Mean {
+        return total;
+    }
+    let count = b.f32(b.ty(total).lanes, count as f32);
+    b.div(total, count)
+}
+
 /// Mean, sum, largest or smallest over some axes.
 pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -> Result<(), LowerError> {
     let (Op::Reduce { kind, axes, .. }, [input, ..]) = (problem.op, &problem.inputs[..]) else {
         return Err(LowerError::unsupported(problem, format!("{} as a reduction", problem.op.name())));
     };
+    if let Some(sizes) = positions(problem) {
+        return in_groups(problem, *kind, sizes, lanes, emitter);
+    }
     let strides = problem.pitched_strides(&input.shape, input.shape.strides());
     let axis = |i: usize| (input.shape[i], strides[i]);
     let mut kept: Vec<Axis> = (0..input.shape.rank()).filter(|i| !axes.contains(i)).map(axis).collect();
@@ -113,13 +227,7 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
         return Err(LowerError::unsupported(problem, "a reduction with this epilogue"));
     }
     let finish = |b: &mut KernelBuilder, total: ValueId, index: Affine, valid: usize| {
-        let lanes = b.ty(total).lanes;
-        let value = if *kind == ReduceKind::Mean {
-            let count = b.f32(lanes, count as f32);
-            b.div(total, count)
-        } else {
-            total
-        };
+        let value = mean(b, *kind, total, count);
         let value = epilogue.apply(b, value, std::slice::from_ref(&index), valid);
         b.store_partial(y, index, value, valid);
     };

@@ -42,6 +42,23 @@ fn pooling_of_whole_images() {
     }
 }
 
+/// Large enough for groups of positions, the last one shorter; channels that fill vectors and blocks of them, and not.
+#[test]
+fn pooling_in_groups() {
+    for kind in [ReduceKind::Mean, ReduceKind::Sum, ReduceKind::Max, ReduceKind::Min] {
+        for (dims, lanes) in
+            [([1, 37, 31, 16], 4), ([1, 9, 83, 37], 8), ([1, 1, 5, 4099], 16), ([1, 130, 127, 1], 1)]
+        {
+            let op = Op::Reduce { kind, axes: vec![1, 2], keep_dims: true };
+            let x = Numbers::new(8).tensor(&dims);
+            let operand = Numbers::new(9).tensor(&[dims[3]]);
+            let add = EpilogueStep::Binary { op: Binary::Add, operand: 0, swapped: false };
+            let steps = vec![(EpilogueStep::Unary(Unary::Relu), None), (add, Some(operand))];
+            check(&format!("{kind:?} {dims:?}"), op, &[Given::Input(x)], steps, Schedule::Vector { lanes });
+        }
+    }
+}
+
 #[test]
 fn large_sums_stay_accurate() {
     let data: Vec<f32> = (0..100_000).map(|i| 1.0 + (i % 7) as f32 * 0.1).collect();

@@ -66,13 +66,13 @@ fn efficientnet() {
     insta::assert_snapshot!(after.to_string(), @r#"
     graph test
       %0 = input : f32[1,3,9,8] ; image
-      %1 = constant : f32[1,1,1,8] ; n10.bias
-      %2 = constant : f32[8,4,1,1]
-      %3 = constant : f32[4,3,3,3]
-      %4 = constant : f32[1,1,1,8] ; n18.bias
-      %5 = constant : f32[8,1,3,3]
-      %6 = constant [0.26332986, -0.20071626] : f32[1,1,1,2]
-      %7 = constant : f32[4,8,1,1]
+      %1 = constant : f32[8,4] ; n37.weights
+      %2 = constant : f32[1,1,1,8] ; n10.bias
+      %3 = constant : f32[8,4,1,1]
+      %4 = constant : f32[4,3,3,3]
+      %5 = constant : f32[1,1,1,8] ; n18.bias
+      %6 = constant : f32[8,1,3,3]
+      %7 = constant [0.26332986, -0.20071626] : f32[1,1,1,2]
       %8 = constant : f32[2,8,1,1]
       %9 = constant : f32[8,2,1,1]
       %10 = constant [0.15841657, -0.29204622, 0.19713387, 0.24184184] : f32[1,1,1,4] ; n37.bias
@@ -80,17 +80,18 @@ fn efficientnet() {
       %12 = transpose %0 {perm=[0,2,3,1]} : f32[1,9,8,3] ; n2.nhwc
       %13 = constant : f32[4,5]
       %14 = constant : f32[5]
-      %15 = conv %12, %3 {strides=[2,2], padding=[1,1,1,1], layout=nhwc} -> add(%11) -> silu : f32[1,5,4,4] ; n2
-      %16 = conv %15, %2 {layout=nhwc} -> add(%1) -> silu : f32[1,5,4,8] ; n10
-      %17 = conv %16, %5 {padding=[1,1,1,1], groups=8, layout=nhwc} -> add(%4) -> silu : f32[1,5,4,8] ; n18
+      %15 = conv %12, %4 {strides=[2,2], padding=[1,1,1,1], layout=nhwc} -> add(%11) -> silu : f32[1,5,4,4] ; n2
+      %16 = conv %15, %3 {layout=nhwc} -> add(%2) -> silu : f32[1,5,4,8] ; n10
+      %17 = conv %16, %6 {padding=[1,1,1,1], groups=8, layout=nhwc} -> add(%5) -> silu : f32[1,5,4,8] ; n18
       %18 = reduce_mean %17 {axes=[1,2], keep_dims=true} : f32[1,1,1,8] ; n25
-      %19 = conv %18, %8 {layout=nhwc} -> add(%6) -> silu : f32[1,1,1,2] ; n27
+      %19 = conv %18, %8 {layout=nhwc} -> add(%7) -> silu : f32[1,1,1,2] ; n27
       %20 = conv %19, %9 {layout=nhwc} -> sigmoid : f32[1,1,1,8] ; n33
-      %21 = mul %17, %20 : f32[1,5,4,8] ; n35
-      %22 = conv %21, %7 {layout=nhwc} -> add(%10) -> add(%15) : f32[1,5,4,4] ; n37
-      %23 = reduce_mean %22 {axes=[1,2], keep_dims=false} : f32[1,4] ; n43
-      %24 = matmul %23, %13 -> add(%14) : f32[1,5] ; n46
-      return %24 "y"
+      %21 = reshape %20 {shape=[8,1]} : f32[8,1] ; n37.gate
+      %22 = mul %1, %21 : f32[8,4] ; n37.gated
+      %23 = matmul %17, %22 -> add(%10) -> add(%15) : f32[1,5,4,4] ; n37
+      %24 = reduce_mean %23 {axes=[1,2], keep_dims=false} : f32[1,4] ; n43
+      %25 = matmul %24, %13 -> add(%14) : f32[1,5] ; n46
+      return %25 "y"
     "#);
 }
 
@@ -114,8 +115,8 @@ fn squeeze_and_excitation_by_dense_layers() {
     insta::assert_snapshot!(after.to_string(), @r#"
     graph test
       %0 = input : f32[1,3,6,6] ; image
-      %1 = constant [0.044893768, 0.1628208] : f32[1,1,1,2] ; n21.bias
-      %2 = constant : f32[2,4,1,1]
+      %1 = constant : f32[4,2] ; n21.weights
+      %2 = constant [0.044893768, 0.1628208] : f32[1,1,1,2] ; n21.bias
       %3 = constant : f32[4,2]
       %4 = constant [-0.5225787, -0.8361229] : f32[2]
       %5 = constant : f32[2,4]
@@ -129,9 +130,9 @@ fn squeeze_and_excitation_by_dense_layers() {
       %13 = reduce_mean %12 {axes=[1,2], keep_dims=false} : f32[1,4] ; n7
       %14 = matmul %13, %3 -> add(%4) -> relu : f32[1,2] ; n9
       %15 = matmul %14, %5 -> add(%6) -> hard_sigmoid(0.16666667,0.5) : f32[1,4] ; n14
-      %16 = reshape %15 {shape=[1,1,1,4]} : f32[1,1,1,4] ; n18
-      %17 = mul %16, %12 : f32[1,6,6,4] ; n19
-      %18 = conv %17, %2 {layout=nhwc} -> add(%1) : f32[1,6,6,2] ; n21
+      %16 = reshape %15 {shape=[4,1]} : f32[4,1] ; n21.gate
+      %17 = mul %1, %16 : f32[4,2] ; n21.gated
+      %18 = matmul %12, %17 -> add(%2) : f32[1,6,6,2] ; n21
       %19 = reduce_mean %18 {axes=[1,2], keep_dims=false} : f32[1,2] ; n26
       %20 = matmul %19, %9 -> add(%10) : f32[1,5] ; n29
       return %20 "y"

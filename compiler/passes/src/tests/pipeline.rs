@@ -44,9 +44,10 @@ fn the_observer_sees_every_pass() {
     affine: 1 change
     nhwc: 1 change
     transposes: 6 changes
+    dead-code: 9 changes
     gates: no change
     matmul-operands: no change
-    dead-code: 9 changes
+    dead-code: no change
     constant-folding: 2 changes
     reshapes: no change
     identity: no change
