@@ -89,8 +89,8 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
         },
         |b, block, held: &Vec<Vec<ValueId>>| {
             let strip = &block.strip;
-            let zero = b.f32(strip.lanes, 0.0);
-            let mut sums = vec![zero; block.columns];
+            let start = epilogue.start(b, strip.lanes, &block.at, strip.valid);
+            let mut sums = vec![start; block.columns];
             let rows = strip.rows.taps.len();
             if all_in_registers {
                 for (row, weights) in held.iter().enumerate() {
@@ -107,7 +107,7 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
             for (column, &sum) in sums.iter().enumerate() {
                 let mut at = block.at.clone();
                 at[2] = &at[2] + column;
-                let value = epilogue.apply(b, sum, &at, strip.valid);
+                let value = epilogue.finish(b, sum, &at, strip.valid);
                 b.store_partial(y, sliding.result(&at), value, strip.valid);
             }
         },

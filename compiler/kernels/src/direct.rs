@@ -5,7 +5,7 @@
 //! width, each in the order (row of the window, column, input channel). Groups follow one another.
 
 use avocet_ir::TensorType;
-use avocet_ir::kernel::{Access, Affine, Element, KernelBuilder};
+use avocet_ir::kernel::{Access, Affine, Element, KernelBuilder, ValueId};
 use avocet_ir::op::{Conv, Layout, Op, Padding};
 use avocet_ir::schedule::{Outer, Tile};
 use avocet_ir::tensor::TensorData;
@@ -101,15 +101,19 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
         // A panel's row in the weights is as wide as the panel.
         let steps: Vec<Step> =
             reduction.iter().map(|s| Step { weights: s.weights * vectors * tile.lanes, ..*s }).collect();
-        let sums = microkernel::accumulate(b, &block, &steps);
+        let valid = |v: usize| if v + 1 == vectors { last } else { tile.lanes };
+        let at = |r: usize, v: usize| {
+            let channel = group * per_group + channel.clone() + v * tile.lanes;
+            [n.clone(), row.clone(), &column + r, channel]
+        };
+        let start: Vec<ValueId> =
+            (0..vectors).map(|v| epilogue.start(b, tile.lanes, &at(0, v), valid(v))).collect();
+        let sums = microkernel::accumulate(b, &block, &steps, &start);
         for (i, &sum) in sums.iter().enumerate() {
             let (r, v) = (i / vectors, i % vectors);
-            let valid = if v + 1 == vectors { last } else { tile.lanes };
-            let channel = group * per_group + channel.clone() + v * tile.lanes;
-            let at = [n.clone(), row.clone(), &column + r, channel];
-            let index = position(&sizes, &at);
-            let value = epilogue.apply(b, sum, &at, valid);
-            b.store_partial(y, index, value, valid);
+            let index = position(&sizes, &at(r, v));
+            let value = epilogue.finish(b, sum, &at(r, v), valid(v));
+            b.store_partial(y, index, value, valid(v));
         }
     };
     let positions = |b: &mut KernelBuilder, body: &mut dyn FnMut(&mut KernelBuilder, [Affine; 3], usize)| {

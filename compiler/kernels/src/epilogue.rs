@@ -34,6 +34,21 @@ enum Source {
     Memory(BufferId, Vec<usize>),
 }
 
+impl Source {
+    fn load(&self, b: &mut KernelBuilder, lanes: usize, coordinates: &[Affine], valid: usize) -> ValueId {
+        match self {
+            Source::Immediate(number) => b.f32(lanes, *number),
+            Source::Memory(buffer, strides) => {
+                let index = view::index(coordinates, strides);
+                match strides.last() {
+                    Some(0) | None => b.load_broadcast(lanes, *buffer, index),
+                    Some(_) => b.load_partial(lanes, valid, *buffer, index),
+                }
+            }
+        }
+    }
+}
+
 impl Epilogue {
     /// Whether all operands have strides over these groups of the result's dimensions.
     pub(crate) fn fits(problem: &Problem, groups: &[usize]) -> bool {
@@ -97,29 +112,68 @@ impl Epilogue {
         self.whole.iter().map(|&operand| (operand, output)).collect()
     }
 
+    /// What sums begin with that [`Epilogue::finish`] is applied to: the bias where the first step adds one number for each
+    /// channel, which saves an addition of each vector, else zero. Coordinates as for `apply`.
+    pub(crate) fn start(
+        &self,
+        b: &mut KernelBuilder,
+        lanes: usize,
+        coordinates: &[Affine],
+        valid: usize,
+    ) -> ValueId {
+        match self.bias() {
+            Some(source) => source.load(b, lanes, coordinates, valid),
+            None => b.f32(lanes, 0.0),
+        }
+    }
+
+    /// Applies the steps to a sum that began with [`Epilogue::start`].
+    pub(crate) fn finish(
+        &self,
+        b: &mut KernelBuilder,
+        sum: ValueId,
+        coordinates: &[Affine],
+        valid: usize,
+    ) -> ValueId {
+        let done = usize::from(self.bias().is_some());
+        Self::apply_steps(&self.steps[done..], b, sum, coordinates, valid)
+    }
+
+    /// What the first step adds, when it is one number for each channel.
+    fn bias(&self) -> Option<&Source> {
+        match self.steps.first()? {
+            Step::Binary { op: Binary::Add, source: source @ Source::Memory(_, strides), .. } => {
+                let (channel, others) = strides.split_last()?;
+                (*channel != 0 && others.iter().all(|&stride| stride == 0)).then_some(source)
+            }
+            _ => None,
+        }
+    }
+
     /// Applies the steps to a vector whose first lane is at these coordinates of the view; lanes run along the last.
     pub(crate) fn apply(
         &self,
+        b: &mut KernelBuilder,
+        value: ValueId,
+        coordinates: &[Affine],
+        valid: usize,
+    ) -> ValueId {
+        Self::apply_steps(&self.steps, b, value, coordinates, valid)
+    }
+
+    fn apply_steps(
+        steps: &[Step],
         b: &mut KernelBuilder,
         mut value: ValueId,
         coordinates: &[Affine],
         valid: usize,
     ) -> ValueId {
         let lanes = b.ty(value).lanes;
-        for step in &self.steps {
+        for step in steps {
             value = match step {
                 Step::Unary(unary) => math::unary(b, *unary, value),
                 Step::Binary { op, swapped, source } => {
-                    let other = match source {
-                        Source::Immediate(number) => b.f32(lanes, *number),
-                        Source::Memory(buffer, strides) => {
-                            let index = view::index(coordinates, strides);
-                            match strides.last() {
-                                Some(0) | None => b.load_broadcast(lanes, *buffer, index),
-                                Some(_) => b.load_partial(lanes, valid, *buffer, index),
-                            }
-                        }
-                    };
+                    let other = source.load(b, lanes, coordinates, valid);
                     let (left, right) = if *swapped { (other, value) } else { (value, other) };
                     math::binary(b, *op, left, right)
                 }

@@ -43,11 +43,15 @@ pub(crate) struct Block {
     pub(crate) last_valid: usize,
 }
 
-/// Computes a block; the sums are in row-major order, `vectors` for each row.
-pub(crate) fn accumulate(b: &mut KernelBuilder, block: &Block, reduction: &Reduction) -> Vec<ValueId> {
-    let zero = b.f32(block.lanes, 0.0);
-    let zeros = vec![zero; block.rows * block.vectors];
-    level(b, block, reduction, block.image.1.clone(), block.weights.1.clone(), zeros)
+/// Computes a block; the sums are in row-major order, `vectors` for each row. Those of a vector of channels begin with its
+/// `start`.
+pub(crate) fn accumulate(
+    b: &mut KernelBuilder,
+    block: &Block,
+    reduction: &Reduction,
+    start: &[ValueId],
+) -> Vec<ValueId> {
+    level(b, block, reduction, block.image.1.clone(), block.weights.1.clone(), start.repeat(block.rows))
 }
 
 fn level(

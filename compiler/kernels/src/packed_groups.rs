@@ -105,9 +105,9 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
         |_, _| (),
         |b, block, ()| {
             let strip = &block.strip;
-            let zero = b.f32(strip.lanes, 0.0);
+            let start = epilogue.start(b, strip.lanes, &block.at, strip.valid);
             let sums =
-                b.repeat_carrying(strip.rows.taps.len(), &vec![zero; block.columns], |b, row, sums| {
+                b.repeat_carrying(strip.rows.taps.len(), &vec![start; block.columns], |b, row, sums| {
                     let mut sums = sums.to_vec();
                     for input in 0..inputs {
                         row_of_channel(b, block, &row, input, &mut sums);
@@ -117,7 +117,7 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
             for (column, &sum) in sums.iter().enumerate() {
                 let mut at = block.at.clone();
                 at[2] = &at[2] + column;
-                let value = epilogue.apply(b, sum, &at, strip.valid);
+                let value = epilogue.finish(b, sum, &at, strip.valid);
                 b.store_partial(y, sliding.result(&at), value, strip.valid);
             }
         },

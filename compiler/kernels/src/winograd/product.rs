@@ -142,7 +142,8 @@ fn multiply(
                     last_valid: tile.lanes,
                 };
                 let step = Step { count: sizes.inputs, image: 1, weights: columns };
-                let sums = microkernel::accumulate(b, &block, &[step]);
+                let zeros = vec![b.f32(block.lanes, 0.0); block.vectors];
+                let sums = microkernel::accumulate(b, &block, &[step], &zeros);
                 let start = &position * group.matrix + &row * group.width + column.clone();
                 for (i, &sum) in sums.iter().enumerate() {
                     b.store(m, &start + i / vectors * group.width + i % vectors * tile.lanes, sum);
