@@ -13,6 +13,7 @@ mod elementwise;
 mod emitter;
 mod epilogue;
 mod gemm;
+mod interleave;
 mod lower;
 mod math;
 mod microkernel;

@@ -11,7 +11,7 @@ use avocet_ir::{Shape, TensorType};
 use crate::emitter::{Emitter, Operand};
 use crate::lower::LowerError;
 use crate::problem::Problem;
-use crate::{slice, view};
+use crate::{interleave, slice, view};
 
 /// A box to be copied. Steps in the source may be negative.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) struct Region {
 
 impl Region {
     /// Drops dimensions of one element and joins those that are contiguous in source and result.
-    fn simplified(&self) -> Self {
+    pub(crate) fn simplified(&self) -> Self {
         let mut out = Region { extents: vec![], from: (self.from.0, vec![]), to: (self.to.0, vec![]) };
         for (i, &extent) in self.extents.iter().enumerate() {
             let (from, to) = (self.from.1[i], self.to.1[i]);
@@ -192,6 +192,12 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
         let (kernel, offsets) = match (is_forward(&copied), reach(&copied.from), reach(&copied.to)) {
             // Seen from the first element on, so that pieces of one size are the same code.
             (true, Some(from), Some(to)) => {
+                if element == Element::F32
+                    && let Some(copied) = interleave::Interleaved::of(&copied, lanes)
+                {
+                    copied.emit(problem.op.name(), [from, to], lanes, emitter);
+                    continue;
+                }
                 let here = Region {
                     from: (0, copied.from.1.clone()),
                     to: (0, copied.to.1.clone()),

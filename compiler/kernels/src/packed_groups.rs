@@ -80,7 +80,7 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
                 + (input * width + strip.row.taps.start) * lanes;
             let weights: Vec<ValueId> =
                 (0..columns).map(|tap| b.load(strip.lanes, w, &first + tap * lanes)).collect();
-            let permutation = Permutation { run: per_group, stride: inputs, first: input };
+            let permutation = Permutation { run: per_group, stride: inputs, first: input, phase: 0 };
             let span = (block.columns - 1) * stride + (columns.max(1) - 1) * dilation + 1;
             for place in 0..span {
                 let mut pixel = None;

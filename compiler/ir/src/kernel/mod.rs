@@ -220,8 +220,8 @@ pub enum Horizontal {
     Min,
 }
 
-/// Which lane of its operand each lane of a permuted vector is: lane `i` is lane `i / run * stride + first`. With a run
-/// and a stride of 4 that is one lane of each four for all four; with a stride of 1, each lane `run` times.
+/// Which lane of its operand each lane of a permuted vector is: lane `i` is lane `(i + phase) / run * stride + first`. With a
+/// run and a stride of 4 that is one lane of each four for all four; with a stride of 1, each lane `run` times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Permutation {
     /// Neighbouring lanes that are the same.
@@ -230,12 +230,14 @@ pub struct Permutation {
     pub stride: usize,
     /// The first run's lane.
     pub first: usize,
+    /// Lanes that the first run is shorter by.
+    pub phase: usize,
 }
 
 impl Permutation {
     /// The operand's lane in this lane of the result.
     pub const fn source(self, lane: usize) -> usize {
-        lane / self.run * self.stride + self.first
+        (lane + self.phase) / self.run * self.stride + self.first
     }
 }
 

@@ -91,8 +91,9 @@ impl Kernel {
             }
             Expression::LoadBroadcast(address) => format!("broadcast {}", self.address(address)),
             Expression::Splat(a) => format!("splat {a}"),
-            Expression::Permute(Permutation { run, stride, first }, a) => {
-                format!("permute {a}, runs of {run} from {first} by {stride}")
+            Expression::Permute(Permutation { run, stride, first, phase }, a) => {
+                let late = if *phase == 0 { String::new() } else { format!(", the first less {phase}") };
+                format!("permute {a}, runs of {run} from {first} by {stride}{late}")
             }
             Expression::Unary(op, a) => format!("{} {a}", unary(*op)),
             Expression::Binary(op, a, b) => format!("{} {a}, {b}", binary(*op)),

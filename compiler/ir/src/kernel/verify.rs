@@ -191,7 +191,8 @@ impl Verifier<'_> {
                 need(ty.element.bytes() == 4, "a permutation")?;
                 let exists = permutation.run > 0
                     && (ty.lanes - 1)
-                        .checked_div(permutation.run)
+                        .checked_add(permutation.phase)
+                        .and_then(|last| last.checked_div(permutation.run))
                         .and_then(|runs| runs.checked_mul(permutation.stride)?.checked_add(permutation.first))
                         .is_some_and(|last| last < ty.lanes);
                 need(exists, "a permutation that reads beyond the lanes")?;

@@ -36,6 +36,28 @@ fn broadcasts_and_shuffles() {
     moved(Op::ChannelShuffle { groups: 3, axis: 1 }, &[2, 12, 5]);
 }
 
+/// Runs side by side in vectors, with and without rests, at each width; more than four runs go one by one.
+#[test]
+fn interleaving() {
+    for lanes in [4, 8, 16] {
+        for (op, dims) in [
+            (Op::Transpose { perm: vec![0, 2, 3, 1] }, [1, 3, 7, 9]),
+            (Op::Transpose { perm: vec![0, 2, 3, 1] }, [2, 2, 4, 8]),
+            (Op::Transpose { perm: vec![0, 2, 3, 1] }, [1, 4, 5, 5]),
+            (Op::Transpose { perm: vec![0, 2, 3, 1] }, [1, 5, 5, 5]),
+            (Op::Transpose { perm: vec![0, 2, 3, 1] }, [1, 3, 96, 97]),
+            (Op::ChannelShuffle { groups: 2, axis: 3 }, [1, 3, 2, 58]),
+            (Op::ChannelShuffle { groups: 3, axis: 3 }, [1, 2, 2, 57]),
+            (Op::ChannelShuffle { groups: 4, axis: 3 }, [1, 1, 2, 64]),
+            (Op::ChannelShuffle { groups: 3, axis: 1 }, [1, 51, 1, 1]),
+        ] {
+            let x = Numbers::new(6).tensor(&dims);
+            let what = format!("{} {:?} of {dims:?}, {lanes} lanes", op.name(), op.attributes());
+            check(&what, op, &[Given::Input(x)], vec![], Schedule::Vector { lanes });
+        }
+    }
+}
+
 #[test]
 fn pads() {
     for mode in [PadMode::Constant(1.5), PadMode::Edge, PadMode::Reflect] {

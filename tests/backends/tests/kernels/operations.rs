@@ -171,18 +171,21 @@ fn splats() {
 #[test]
 fn permutations() {
     let runs = [1usize, 2, 3, 4, 8, 16];
-    for permutation in runs
-        .iter()
-        .flat_map(|&run| [0, 1, 2, 4, 8].map(|stride| (run, stride)))
-        .flat_map(|(run, stride)| [0, 1, 2, 3, 5, 7].map(|first| Permutation { run, stride, first }))
+    for permutation in
+        runs.iter().flat_map(|&run| [0, 1, 2, 4, 8].map(|stride| (run, stride))).flat_map(|(run, stride)| {
+            [0, 1, 2, 3, 5, 7].map(|first| Permutation { run, stride, first, phase: first % run })
+        })
     {
         for (element, form) in [(F32, FORMS[0]), (I32, FORMS[1]), (F32, FORMS[2])] {
             check_all(element, |lanes| {
                 let input = words(values(element));
                 // Where the vectors are too short for it, another one.
                 let fits = permutation.source(lanes - 1) < lanes;
-                let permutation =
-                    if fits { permutation } else { Permutation { run: lanes, stride: 1, first: lanes - 1 } };
+                let permutation = if fits {
+                    permutation
+                } else {
+                    Permutation { run: lanes, stride: 1, first: lanes - 1, phase: 0 }
+                };
                 let kernel =
                     apply(lanes, &[(element, form)], element, 16, &|b, v| b.permute(permutation, v[0]));
                 let contents = contents(&kernel, &[&input[..64]]);

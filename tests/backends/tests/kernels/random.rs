@@ -155,15 +155,12 @@ impl Generator<'_> {
             }
             11 => {
                 let a = self.value(ty);
-                let run = self.pick(&[1, 2, 4, ty.lanes]);
-                let runs = ty.lanes.div_ceil(run);
-                let stride = self.choose(ty.lanes / runs + 1).min(if runs == 1 {
-                    0
-                } else {
-                    (ty.lanes - 1) / (runs - 1)
-                });
+                let run = self.pick(&[1, 2, 3, 4, ty.lanes]);
+                let phase = self.choose(run);
+                let runs = (ty.lanes + phase).div_ceil(run);
+                let stride = self.choose(ty.lanes.div_ceil(runs));
                 let first = self.choose(ty.lanes - (runs - 1) * stride);
-                self.b.permute(Permutation { run, stride, first }, a)
+                self.b.permute(Permutation { run, stride, first, phase }, a)
             }
             10 if float => {
                 // Which NaN it is depends on the order of operands; its bits may not be looked at.
