@@ -6,6 +6,7 @@ use avocet_ir::Graph;
 use avocet_ir::backend::MachineCode;
 use avocet_ir::program::{MemoryPlan, Program};
 use avocet_ir::schedule::Schedules;
+use avocet_passes::tuned::Applied;
 use avocet_target_cranelift::emit::{self, Weights};
 use avocet_target_cranelift::jit::Code;
 use avocet_target_spec::Target;
@@ -24,6 +25,7 @@ pub struct Artifact {
     pub(crate) weights: Weights,
     pub(crate) graph: Graph,
     pub(crate) schedules: Schedules,
+    pub(crate) applied: Applied,
     pub(crate) program: Program,
     pub(crate) code: Vec<MachineCode>,
 }
@@ -47,6 +49,11 @@ impl Artifact {
     /// The schedule of each node, as text.
     pub fn schedule_text(&self) -> String {
         self.schedules.to_text(&self.graph)
+    }
+
+    /// What became of the choices that were measured.
+    pub fn tuned(&self) -> &Applied {
+        &self.applied
     }
 
     /// The calls and kernels.

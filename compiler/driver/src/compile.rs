@@ -1,11 +1,14 @@
 //! The way from a model to machine code: passes, schedules, kernels, memory plan, code.
 
-use avocet_ir::backend::Backend;
+use avocet_ir::Graph;
+use avocet_ir::backend::{Backend, MachineCode};
 use avocet_ir::kernel::Element;
+use avocet_ir::program::Program;
+use avocet_ir::schedule::Schedules;
 use avocet_kernels::lower;
 use avocet_passes::partition::{Partition, partition};
 use avocet_passes::schedule::{Machine, ScheduleOptions, schedule};
-use avocet_passes::{Context, memory, run_all};
+use avocet_passes::{Context, memory, run_all, tuned};
 use avocet_reference::Reference;
 use avocet_target_cranelift::emit::compile_kernels;
 use avocet_target_spec::Target;
@@ -16,6 +19,7 @@ use crate::artifact::Artifact;
 use crate::backends::Backends;
 use crate::error::Error;
 use crate::model::Model;
+use crate::tune::Tuned;
 
 /// How a model is compiled.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub struct Options {
     pub parts: usize,
     /// Whether operators between which much would be stored are computed together, strip by strip.
     pub fuse: bool,
+    /// Choices that were measured, which take the place of the cost model's.
+    pub tuned: Tuned,
 }
 
 impl Default for Options {
@@ -45,6 +51,7 @@ impl Default for Options {
             exact: false,
             parts: 4,
             fuse: true,
+            tuned: Tuned::default(),
         }
     }
 }
@@ -86,39 +93,66 @@ impl Model {
             None => identifier(self.name()),
         };
         let backend = Backends::new(target)?;
-        let mut graph = self.graph().clone();
-        let context = Context { verify: options.verify, ..Context::new(&Reference) };
-        run_all(&mut graph, &context, &mut |pass, _, _| progress(Stage::Pass(pass.into())))?;
-        let machine = Machine {
-            lanes: backend.lanes(Element::F32),
-            registers: backend.vector_registers(),
-            multiply_add: target.issue.multiply_add as usize,
-            loads: target.issue.loads as usize,
-            l2: target.caches.l2 as usize,
-        };
-        let mut schedules = schedule(&graph, &machine, ScheduleOptions { exact: options.exact })?;
+        let graph = self.optimised(options, progress)?;
+        let machine = machine(target, &backend);
+        let schedule_options = ScheduleOptions { exact: options.exact };
+        let mut schedules = schedule(&graph, &machine, schedule_options)?;
+        let choices = options.tuned.choices(target, options.exact);
+        let applied = tuned::apply(&graph, &mut schedules, &machine, schedule_options, &choices);
         let choices = Partition { parts: options.parts, fuse: options.fuse };
         partition(&graph, &mut schedules, &machine, &choices);
-        progress(Stage::Lowering);
-        let mut program = lower(&graph, &schedules)?;
-        progress(Stage::Planning);
-        let plan = memory::plan(&program).map_err(|e| Error::Memory(e.to_string()))?;
-        if options.verify {
-            memory::checker::check(&program, &plan).map_err(|e| Error::Memory(e.to_string()))?;
-        }
-        program.plan = Some(plan);
-        let of = program.kernels.len();
-        let code = compile_kernels(&program, &backend, &|done| progress(Stage::Code { done, of }))?;
+        let (program, code) = generate(&graph, &schedules, &backend, options.verify, progress)?;
         Ok(Artifact {
             name,
             target: target.clone(),
             weights: options.weights,
             graph,
             schedules,
+            applied,
             program,
             code,
         })
     }
+
+    /// The graph after all passes.
+    pub(crate) fn optimised(&self, options: &Options, progress: &dyn Fn(Stage)) -> Result<Graph, Error> {
+        let mut graph = self.graph().clone();
+        let context = Context { verify: options.verify, ..Context::new(&Reference) };
+        run_all(&mut graph, &context, &mut |pass, _, _| progress(Stage::Pass(pass.into())))?;
+        Ok(graph)
+    }
+}
+
+/// What schedules must know of a target.
+pub(crate) fn machine(target: &Target, backend: &dyn Backend) -> Machine {
+    Machine {
+        lanes: backend.lanes(Element::F32),
+        registers: backend.vector_registers(),
+        multiply_add: target.issue.multiply_add as usize,
+        loads: target.issue.loads as usize,
+        l2: target.caches.l2 as usize,
+    }
+}
+
+/// The program of a scheduled graph, planned, and its machine code.
+pub(crate) fn generate(
+    graph: &Graph,
+    schedules: &Schedules,
+    backend: &dyn Backend,
+    verify: bool,
+    progress: &(dyn Fn(Stage) + Sync),
+) -> Result<(Program, Vec<MachineCode>), Error> {
+    progress(Stage::Lowering);
+    let mut program = lower(graph, schedules)?;
+    progress(Stage::Planning);
+    let plan = memory::plan(&program).map_err(|e| Error::Memory(e.to_string()))?;
+    if verify {
+        memory::checker::check(&program, &plan).map_err(|e| Error::Memory(e.to_string()))?;
+    }
+    program.plan = Some(plan);
+    let of = program.kernels.len();
+    let code = compile_kernels(&program, backend, &|done| progress(Stage::Code { done, of }))?;
+    Ok((program, code))
 }
 
 fn is_identifier(name: &str) -> bool {

@@ -67,6 +67,9 @@ pub enum Error {
     /// A kernel that measures the machine is wrong; a defect of avocet.
     #[error("a kernel that measures this machine is not valid (please report this)")]
     Probe,
+    /// A file of tuned choices was refused.
+    #[error(transparent)]
+    Tuned(#[from] crate::tune::TunedError),
     /// The compiled model was used wrongly.
     #[error(transparent)]
     Run(#[from] crate::jit::RunError),

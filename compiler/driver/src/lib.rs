@@ -46,13 +46,19 @@ pub mod measure;
 mod model;
 mod output;
 pub mod profile;
+pub mod tune;
 
 pub use artifact::Artifact;
 pub use compile::{Options, Stage, Weights};
 pub use error::Error;
 pub use jit::{Compiled, RunError, Session};
 pub use model::{LoadOptions, Model};
+pub use tune::{Tuned, TunedError};
 
 pub use avocet_ir::program::Port;
 pub use avocet_ir::{DType, Graph, Shape, Tensor, TensorType};
+pub use avocet_passes::tuned::{Applied, Refused};
 pub use avocet_target_spec::{Target, TargetError};
+
+/// The version of this compiler.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -22,6 +22,8 @@ enum Command {
     Bench(commands::bench::Arguments),
     /// Measure how long each kernel call of a model takes.
     Profile(commands::profile::Arguments),
+    /// Measure how each layer of a model is computed fastest, and keep it in a file for the other commands.
+    Tune(commands::tune::Arguments),
     /// Write an object file, libraries, a C header and a manifest.
     Compile(commands::compile::Arguments),
     /// Show what a model is made of, or a stage of its compilation.
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Profile(arguments) => commands::profile::run(&arguments),
+        Command::Tune(arguments) => commands::tune::run(&arguments),
         Command::Compile(arguments) => commands::compile::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
     };

@@ -15,6 +15,7 @@ pub mod partition;
 pub mod pass;
 pub mod pipeline;
 pub mod schedule;
+pub mod tuned;
 
 mod activations;
 mod affine;
@@ -24,6 +25,7 @@ mod constant_folding;
 mod dead_code;
 mod duplicates;
 mod epilogue;
+mod family;
 mod gates;
 mod identity;
 mod matmul_operands;

@@ -1,12 +1,13 @@
 //! Schedules: how each node is to be computed on a machine of so many lanes and registers.
 //!
-//! The choice between kernel families follows from the operator alone. Tiles come from the cost model in `tile.rs`.
+//! The choice between kernel families (`family.rs`) follows from the operator alone. Tiles come from the cost model in
+//! `tile.rs`, and Winograd's method where `winograd.rs` says that it is faster. What was measured on the machine can take
+//! the place of the model's choices afterwards: `tuned.rs`.
 
-use avocet_ir::op::{Conv, Layout, Op};
-use avocet_ir::schedule::{Outer, Schedule, Schedules, Tile};
-use avocet_ir::{Graph, GraphError, NodeId, TensorType};
+use avocet_ir::schedule::{Schedule, Schedules};
+use avocet_ir::{Graph, GraphError, NodeId};
 
-use crate::tile::{self, Product};
+use crate::family::{self, Family};
 use crate::winograd;
 
 /// What a schedule must know of the machine.
@@ -39,15 +40,6 @@ pub struct ScheduleOptions {
     pub exact: bool,
 }
 
-/// Output columns that a depthwise kernel computes together, at most.
-const DEPTHWISE_COLUMNS: usize = 8;
-
-/// Output columns that a kernel of packed groups computes together, at most.
-const PACKED_COLUMNS: usize = 14;
-
-/// Sets of the first cache in which the pixels under a window do not stay: distances of a multiple of 1 KiB.
-const FEW_SETS: usize = 4;
-
 /// Chooses a schedule for each node that is computed.
 pub fn schedule(graph: &Graph, machine: &Machine, options: ScheduleOptions) -> Result<Schedules, GraphError> {
     let mut schedules = Schedules::default();
@@ -59,101 +51,22 @@ pub fn schedule(graph: &Graph, machine: &Machine, options: ScheduleOptions) -> R
     Ok(schedules)
 }
 
-fn choose(graph: &Graph, id: NodeId, machine: &Machine, options: ScheduleOptions) -> Option<Schedule> {
-    let node = graph.node(id);
-    let output = &node.outputs[0].shape;
-    let vector = Schedule::Vector { lanes: machine.lanes };
-    Some(match &node.op {
-        Op::Input(_) | Op::Constant(_) => return None,
-        Op::Reshape { .. } | Op::Identity if node.epilogue.is_empty() => Schedule::Alias,
-        Op::Conv(conv) => {
-            let direct = convolution(graph, id, conv, machine);
-            let winograd = if options.exact { None } else { winograd::choose(graph, id, direct, machine) };
-            winograd.unwrap_or(direct)
-        }
-        Op::MatMul { transpose_a, .. } => {
-            let columns = output.dims().last().copied().unwrap_or(1);
-            let right = &graph.ty(graph.inputs(id)[1]).shape;
-            let single = right.elements() == right.dims().iter().rev().take(2).product::<usize>();
-            // The generator joins the rows of all left matrices where there is one right matrix.
-            let rows = match output.rank() {
-                rank if rank >= 2 && (*transpose_a || !single) => output[rank - 2],
-                _ => output.elements() / columns.max(1),
-            };
-            let left = &graph.ty(graph.inputs(id)[0]).shape;
-            let inner = left[left.rank() - if *transpose_a { 2 } else { 1 }];
-            let tile = tile::tile(Product { rows, columns, inner, stride: inner * 4 }, machine);
-            Schedule::Gemm(Tile { outer: tile::outer(columns * inner * 4, machine), ..tile })
-        }
-        _ => vector,
-    })
-}
-
-fn convolution(graph: &Graph, id: NodeId, conv: &Conv, machine: &Machine) -> Schedule {
-    let inputs = graph.inputs(id);
-    let (image, weights) = (graph.ty(inputs[0]), graph.ty(inputs[1]));
-    let output = &graph.node(id).outputs[0].shape;
-    let [_, column_axis] = conv.layout.spatial_axes();
-    let channels = image.shape[conv.layout.channel_axis()];
-    let outputs = output[conv.layout.channel_axis()];
-    let unit = weights.shape[2] == 1 && weights.shape[3] == 1 && conv.strides == [1, 1];
-    let inner = weights.shape.elements() / outputs.max(1);
-    let outer = tile::outer(weights.bytes(), machine);
-    if conv.groups == 1 && unit && conv.padding.is_none() {
-        let rows = output.elements() / outputs.max(1);
-        let tile = tile::tile(Product { rows, columns: outputs, inner, stride: channels * 4 }, machine);
-        return Schedule::Gemm(Tile { outer, ..tile });
-    }
-    let width = output[column_axis];
-    if conv.groups == channels && outputs == channels && channels > 1 {
-        return Schedule::Depthwise(depthwise(image, weights.shape[2] * weights.shape[3], width, machine));
-    }
-    if conv.groups > 1
-        && let Some(tile) = packed_groups(conv, image, weights, width, machine)
-    {
-        return Schedule::PackedGroups(tile);
-    }
-    let stride = conv.strides[1] * channels * 4;
-    let tile = tile::tile(Product { rows: width, columns: outputs / conv.groups, inner, stride }, machine);
-    let tile = Tile { outer, ..tile };
-    if conv.groups == 1 { Schedule::Direct(tile) } else { Schedule::Grouped(tile) }
-}
-
-/// Where a group has fewer outputs than a vector has lanes: blocks of columns as large as registers allow.
-fn packed_groups(
-    conv: &Conv,
-    image: &TensorType,
-    weights: &TensorType,
-    width: usize,
+/// The model's choice for a node; none for inputs and constants.
+pub(crate) fn choose(
+    graph: &Graph,
+    id: NodeId,
     machine: &Machine,
-) -> Option<Tile> {
-    let (outputs, inputs) = (weights.shape[0] / conv.groups, weights.shape[1]);
-    let fits = outputs.is_power_of_two() && outputs < machine.lanes && outputs.is_multiple_of(inputs);
-    // Groups of more than 128 bits need permutations across them, for each input channel: slower, measured, than half
-    // empty vectors (regnet_y_400mf 2 %, ResNeXt's layers of stride 2 12 %).
-    if conv.layout != Layout::Nhwc || !fits || (outputs > 4 && inputs > 1) {
-        return None;
-    }
-    let most = machine.registers.saturating_sub(weights.shape[3] + 2).clamp(1, PACKED_COLUMNS);
-    let inside = width.saturating_sub(2).max(1);
-    let columns = inside.div_ceil(inside.div_ceil(most));
-    Some(Tile { outer: window_order(image, machine), ..Tile::new(columns, 1, machine.lanes) })
-}
-
-/// Columns in blocks of one size as far as registers allow: the weights of a small window, one pixel, the sums.
-fn depthwise(image: &TensorType, taps: usize, width: usize, machine: &Machine) -> Tile {
-    let held = if taps <= 9 { taps } else { taps.isqrt() };
-    let most = machine.registers.saturating_sub(held + 1).clamp(1, DEPTHWISE_COLUMNS);
-    // The first and the last column have fewer taps and are blocks of their own.
-    let inside = width.saturating_sub(2).max(1);
-    let columns = inside.div_ceil(inside.div_ceil(most));
-    Tile { outer: window_order(image, machine), ..Tile::new(columns, 1, machine.lanes) }
-}
-
-/// The order of blocks where channels are apart: an image that does not stay in cache should pass by once, and so should one
-/// whose pixels are at a distance at which they share the sets of the first cache.
-fn window_order(image: &TensorType, machine: &Machine) -> Outer {
-    let pixel = image.shape[3] * 4;
-    let fits = image.bytes() <= machine.l2 / 2;
-    if fits && tile::sets(pixel) > FEW_SETS { Outer::Channels } else { Outer::Positions }
+    options: ScheduleOptions,
+) -> Option<Schedule> {
+    Some(match family::family(graph, id, machine)? {
+        Family::Alias => Schedule::Alias,
+        Family::Vector { .. } => Schedule::Vector { lanes: machine.lanes },
+        Family::Windows(windows) => windows.schedule(windows.tile(machine)),
+        Family::Products(products) => {
+            let tile = products.tile(machine);
+            let direct = products.cost(tile, machine);
+            let winograd = if options.exact { None } else { winograd::choose(graph, id, direct, machine) };
+            winograd.unwrap_or(products.kind.schedule(tile))
+        }
+    })
 }

@@ -39,29 +39,45 @@ pub(crate) struct Product {
     pub(crate) stride: usize,
 }
 
-/// The cheapest tile that fits the registers: accumulators, one vector of weights for each vector, one pixel.
+/// The cheapest tile that fits the registers.
 pub(crate) fn tile(product: Product, machine: &Machine) -> Tile {
     let mut best = (usize::MAX, Tile::new(1, 1, machine.lanes));
-    let narrowest = NARROWEST.min(machine.lanes);
-    let widths = std::iter::successors(Some(machine.lanes), |lanes| Some(lanes / 2));
-    for lanes in widths.take_while(|&lanes| lanes >= narrowest.max(1)) {
-        let vectors = product.columns.div_ceil(lanes).max(1);
-        for tile_rows in 1..=MOST_ROWS.min(product.rows.max(1)) {
-            for tile_vectors in 1..=MOST_VECTORS.min(vectors) {
-                if tile_rows * tile_vectors + tile_vectors + 1 > machine.registers {
-                    continue;
-                }
-                let tile = Tile::new(tile_rows, tile_vectors, lanes);
-                let cost = cost(product, tile, machine);
-                // Of equal ones the wider, then the larger: fewer trips through the outer loops.
-                let larger = lanes == best.1.lanes && cost == best.0;
-                if cost < best.0 || larger {
-                    best = (cost, tile);
-                }
-            }
+    for tile in tiles(product, machine) {
+        let cost = cost(product, tile, machine);
+        // Of equal ones the wider, then the larger: fewer trips through the outer loops.
+        let larger = tile.lanes == best.1.lanes && cost == best.0;
+        if cost < best.0 || larger {
+            best = (cost, tile);
         }
     }
     best.1
+}
+
+/// All tiles that a product can have, the widest first.
+pub(crate) fn tiles(product: Product, machine: &Machine) -> impl Iterator<Item = Tile> {
+    widths(machine).flat_map(move |lanes| {
+        let vectors = product.columns.div_ceil(lanes).max(1);
+        let sizes = (1..=MOST_ROWS.min(product.rows.max(1)))
+            .flat_map(move |rows| (1..=MOST_VECTORS.min(vectors)).map(move |vectors| (rows, vectors)));
+        sizes
+            .map(move |(rows, vectors)| Tile::new(rows, vectors, lanes))
+            .filter(move |&tile| fits(tile, machine))
+    })
+}
+
+/// Whether a machine can have a tile: its registers hold the sums, one vector of weights for each vector, and one pixel.
+pub(crate) fn fits(tile: Tile, machine: &Machine) -> bool {
+    (1..=MOST_ROWS).contains(&tile.rows)
+        && (1..=MOST_VECTORS).contains(&tile.vectors)
+        && widths(machine).any(|lanes| lanes == tile.lanes)
+        && tile.rows * tile.vectors + tile.vectors < machine.registers
+}
+
+/// Lanes of the vectors that there is a choice of, the widest first.
+pub(crate) fn widths(machine: &Machine) -> impl Iterator<Item = usize> + use<> {
+    let narrowest = NARROWEST.min(machine.lanes).max(1);
+    let narrower = |lanes: &usize| Some(lanes / 2);
+    std::iter::successors(Some(machine.lanes), narrower).take_while(move |&lanes| lanes >= narrowest)
 }
 
 /// Order of the tiles: all weights pass by for each block of positions only while they fit in half of the second cache.
@@ -85,7 +101,7 @@ pub(crate) fn cost(product: Product, tile: Tile, machine: &Machine) -> usize {
         let load = if in_set > ROWS_IN_SET { SECOND_CACHE } else { 1 };
         let memory = (rows * load + vectors) * multiply_add;
         let step = arithmetic.max(memory).max(LATENCY * unit);
-        product.inner * step + (EPILOGUE * rows * vectors + BLOCK) * unit
+        product.inner * step + end_of_block(rows * vectors) * unit
     };
     let vectors = product.columns.div_ceil(tile.lanes).max(1);
     let (whole_rows, rest_rows) = (product.rows / tile.rows, product.rows % tile.rows);
@@ -96,6 +112,11 @@ pub(crate) fn cost(product: Product, tile: Tile, machine: &Machine) -> usize {
         + block(rest_rows, rest_vectors);
     // In the same units for all widths.
     total * 4 / unit
+}
+
+/// Cycles of what follows the sums of a block of so many vectors.
+pub(crate) fn end_of_block(vectors: usize) -> usize {
+    EPILOGUE * vectors + BLOCK
 }
 
 /// Sets of the first cache that rows at this distance fall into.

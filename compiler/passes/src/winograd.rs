@@ -6,10 +6,13 @@
 //! pixels wide, 3 to 512 channels), the choice was the fastest or within a tenth of it but for three small ones: 3x3x256,
 //! 10x10x64 and 28x28x4.
 
+use std::ops::RangeInclusive;
+
 use avocet_ir::op::{Conv, Layout, Op};
-use avocet_ir::schedule::{Schedule, Tile, Winograd};
+use avocet_ir::schedule::{Schedule, Winograd};
 use avocet_ir::{Graph, NodeId};
 
+use crate::family::{STORE, UNIT, traffic};
 use crate::schedule::Machine;
 use crate::tile::{self, Product};
 
@@ -43,13 +46,6 @@ const TRANSFORMS: [Transform; 2] = [
     Transform { output: 4, input: [84, 144, 36], result: [60, 120, 16] },
 ];
 
-/// Bytes in a cycle that come from beyond the second cache while a core computes.
-const BYTES_PER_CYCLE: usize = 12;
-/// Cycles of a store of the widest vectors.
-const STORE: usize = 2;
-/// Quarters of a cycle, the unit of all estimates.
-const UNIT: usize = 4;
-
 /// A distance of rows that fall into different sets of the cache: any odd number of lines.
 const SPACED: usize = 64;
 /// Most strips of a node: each is code to generate and calls to make.
@@ -59,32 +55,46 @@ const MOST_WORK: usize = 1 << 44;
 /// Most cache that the transformed pixels of a strip are tried with, as a multiple of the second one.
 const MOST_CACHE: usize = 8;
 
-/// The fastest schedule of a convolution by Winograd's method, or `None` where that does not apply or the schedule
-/// `direct` is faster.
-pub(crate) fn choose(graph: &Graph, id: NodeId, direct: Schedule, machine: &Machine) -> Option<Schedule> {
-    let Schedule::Direct(direct) = direct else { return None };
+/// The fastest schedule of a convolution by Winograd's method, or `None` where that does not apply or the direct way, of
+/// this cost, is faster.
+pub(crate) fn choose(graph: &Graph, id: NodeId, direct: usize, machine: &Machine) -> Option<Schedule> {
     best(&sizes(graph, id)?, direct, machine).map(Schedule::Winograd)
 }
 
-fn best(sizes: &Sizes, direct: Tile, machine: &Machine) -> Option<Winograd> {
-    let machine = &Machine { l2: machine.cache(), ..*machine };
-    let mut best = (direct_cost(sizes, direct, machine), None);
-    for transform in &TRANSFORMS {
-        let [down, across] = sizes.result.map(|extent| extent.div_ceil(transform.output));
-        let row = transform.positions() * across * sizes.inputs * 4;
-        let fewest = down.div_ceil((MOST_STRIPS / sizes.batch).max(1));
-        let most = down.min(machine.l2 * MOST_CACHE / row).max(fewest);
-        if sizes.batch > MOST_STRIPS || most > MOST_STRIPS {
-            continue;
-        }
-        for rows in fewest..=most {
-            let (cost, schedule) = candidate(sizes, transform, rows, machine);
-            if cost < best.0 {
-                best = (cost, Some(schedule));
-            }
-        }
-    }
-    best.1
+fn best(sizes: &Sizes, direct: usize, machine: &Machine) -> Option<Winograd> {
+    let cheapest = all(sizes, machine).min_by_key(|&(cost, _)| cost);
+    cheapest.filter(|&(cost, _)| cost < direct).map(|(_, schedule)| schedule)
+}
+
+/// Costs of all schedules by this method, each with the cheapest tile and panels; none where the method does not apply.
+pub(crate) fn candidates(graph: &Graph, id: NodeId, machine: &Machine) -> Vec<(usize, Schedule)> {
+    let Some(sizes) = sizes(graph, id) else { return Vec::new() };
+    all(&sizes, machine).map(|(cost, schedule)| (cost, Schedule::Winograd(schedule))).collect()
+}
+
+/// Whether a convolution can be computed so on a machine.
+pub(crate) fn fits(graph: &Graph, id: NodeId, schedule: &Winograd, machine: &Machine) -> bool {
+    let transform = TRANSFORMS.iter().find(|transform| transform.output == schedule.output);
+    let (Some(sizes), Some(transform)) = (sizes(graph, id), transform) else { return false };
+    tile::fits(schedule.tile, machine)
+        && strips(&sizes, transform, machine).is_some_and(|rows| rows.contains(&schedule.rows))
+        && (1..=sizes.outputs.div_ceil(schedule.tile.width())).contains(&schedule.panels)
+}
+
+fn all(sizes: &Sizes, machine: &Machine) -> impl Iterator<Item = (usize, Winograd)> {
+    TRANSFORMS.iter().flat_map(move |transform| {
+        let rows = strips(sizes, transform, machine).into_iter().flatten();
+        rows.map(move |rows| candidate(sizes, transform, rows, machine))
+    })
+}
+
+/// Rows of tiles that a strip can have.
+fn strips(sizes: &Sizes, transform: &Transform, machine: &Machine) -> Option<RangeInclusive<usize>> {
+    let [down, across] = sizes.result.map(|extent| extent.div_ceil(transform.output));
+    let row = transform.positions() * across * sizes.inputs * 4;
+    let fewest = down.div_ceil((MOST_STRIPS / sizes.batch).max(1));
+    let most = down.min(machine.cache() * MOST_CACHE / row).max(fewest);
+    (sizes.batch <= MOST_STRIPS && most <= MOST_STRIPS).then_some(fewest..=most)
 }
 
 /// The sizes of a convolution that the method applies to.
@@ -107,21 +117,10 @@ fn sizes(graph: &Graph, id: NodeId) -> Option<Sizes> {
     })
 }
 
-fn traffic(bytes: usize) -> usize {
-    bytes * UNIT / BYTES_PER_CYCLE
-}
-
-fn direct_cost(sizes: &Sizes, tile: Tile, machine: &Machine) -> usize {
-    let Sizes { batch, result: [height, width], inputs, outputs } = *sizes;
-    let product = Product { rows: width, columns: outputs, inner: 9 * inputs, stride: inputs * 4 };
-    // The image is copied into its padding.
-    let copy = (height * width * inputs).div_ceil(machine.lanes) * (STORE + 1) * UNIT;
-    batch * (height * tile::cost(product, tile, machine) + copy) + traffic(9 * inputs * outputs * 4)
-}
-
 /// The estimate for strips of so many rows of tiles, and the schedule.
 fn candidate(sizes: &Sizes, transform: &Transform, rows: usize, machine: &Machine) -> (usize, Winograd) {
     let Sizes { batch, result, inputs, outputs } = *sizes;
+    let cache = machine.cache();
     let [down, across] = result.map(|extent| extent.div_ceil(transform.output));
     let positions = transform.positions();
     let tiles = rows * across;
@@ -138,15 +137,15 @@ fn candidate(sizes: &Sizes, transform: &Transform, rows: usize, machine: &Machin
     let panel = positions * tiles * tile.width() * 4;
     // The products of as many panels as a quarter of the cache holds.
     let all = outputs.div_ceil(tile.width());
-    let panels = (machine.l2 / 4 / panel.max(1)).clamp(1, all);
+    let panels = (cache / 4 / panel.max(1)).clamp(1, all);
     let weights = positions * inputs * outputs * 4;
     let strips = whole + usize::from(rest > 0);
-    let fits = pixels + panels * panel + weights <= machine.l2;
+    let fits = pixels + panels * panel + weights <= cache;
     let mut beyond = if fits { weights } else { weights * strips * batch };
-    if pixels > machine.l2 / 2 {
+    if pixels > cache / 2 {
         beyond += batch * strips * pixels * (1 + all.div_ceil(panels));
     }
-    if panels * panel > machine.l2 / 2 {
+    if panels * panel > cache / 2 {
         // Written and read.
         beyond += batch * strips * positions * tiles * outputs * 4 * 2;
     }
@@ -163,14 +162,21 @@ fn candidate(sizes: &Sizes, transform: &Transform, rows: usize, machine: &Machin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::{Kind, Products};
 
     const AVX2: Machine = Machine { lanes: 8, registers: 16, multiply_add: 2, loads: 2, l2: 1 << 18 };
     const AVX512: Machine = Machine { lanes: 16, registers: 32, multiply_add: 1, loads: 1, l2: 1 << 20 };
 
     fn of(edge: usize, inputs: usize, outputs: usize, machine: &Machine) -> Option<Winograd> {
         let sizes = Sizes { batch: 1, result: [edge, edge], inputs, outputs };
-        let product = Product { rows: edge, columns: outputs, inner: 9 * inputs, stride: inputs * 4 };
-        best(&sizes, tile::tile(product, machine), machine)
+        let direct = Products {
+            kind: Kind::Direct,
+            product: Product { rows: edge, columns: outputs, inner: 9 * inputs, stride: inputs * 4 },
+            times: edge,
+            weight_bytes: 9 * inputs * outputs * 4,
+            copied: edge * edge * inputs,
+        };
+        best(&sizes, direct.cost(direct.tile(machine), machine), machine)
     }
 
     /// The edges of the tiles that were measured to be the fastest.
@@ -198,7 +204,7 @@ mod tests {
     fn many_images_and_rows_are_bounded() {
         for (batch, result) in [(5000, [8, 8]), (1000, [64, 64]), (1, [1 << 20, 4]), (1, [4, 1 << 20])] {
             let sizes = Sizes { batch, result, inputs: 8, outputs: 8 };
-            let schedule = best(&sizes, Tile::new(6, 1, 8), &AVX2);
+            let schedule = best(&sizes, usize::MAX, &AVX2);
             let strips = schedule.map_or(0, |s| result[0].div_ceil(s.output).div_ceil(s.rows) * batch);
             assert!(strips <= MOST_STRIPS, "{strips}");
         }

@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         WeightsArgument::Embedded => Weights::Embedded,
         WeightsArgument::External => Weights::External,
     };
-    let options = Options { name: arguments.name.clone(), weights, ..arguments.compilation.options() };
+    let options = Options { name: arguments.name.clone(), weights, ..arguments.compilation.options()? };
     let artifact = arguments.compilation.compile_with(&model, &options)?;
     let (written, failed) = artifact.write_all(&arguments.output)?;
     for path in written {

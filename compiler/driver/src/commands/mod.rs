@@ -22,13 +22,14 @@ pub(crate) mod inspect;
 pub(crate) mod profile;
 mod progress;
 pub(crate) mod run;
+pub(crate) mod tune;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use avocet::measure::Budget;
-use avocet::{Artifact, Error, LoadOptions, Model, Options, Target, TargetError};
+use avocet::{Artifact, Error, LoadOptions, Model, Options, Refused, Target, TargetError, Tuned};
 use clap::Args;
 use progress::Progress;
 use serde::Serialize;
@@ -163,6 +164,9 @@ pub(crate) struct CompilationArguments {
     target: TargetArguments,
     #[command(flatten)]
     code: CodeArguments,
+    /// Choices that `avocet tune` has written, in place of the cost model's.
+    #[arg(long, value_name = "FILE")]
+    tuned: Option<PathBuf>,
 }
 
 impl CompilationArguments {
@@ -173,19 +177,41 @@ impl CompilationArguments {
 
     /// Compiles the model, with progress.
     pub(crate) fn compile(&self, model: &Model) -> Result<Artifact, CommandError> {
-        self.compile_with(model, &self.options())
+        self.compile_with(model, &self.options()?)
     }
 
     /// The same with options that come from [`Self::options`].
     pub(crate) fn compile_with(&self, model: &Model, options: &Options) -> Result<Artifact, CommandError> {
         let target = self.target.target()?;
         let progress = Progress::new();
-        Ok(model.compile_with(&target, options, &|stage| progress.stage(stage))?)
+        let artifact = model.compile_with(&target, options, &|stage| progress.stage(stage))?;
+        drop(progress);
+        if let Some(path) = &self.tuned {
+            say_what_became_of(path, &artifact, options);
+        }
+        Ok(artifact)
     }
 
     /// What the arguments say of the code.
-    pub(crate) fn options(&self) -> Options {
-        self.code.options()
+    pub(crate) fn options(&self) -> Result<Options, CommandError> {
+        let tuned = match &self.tuned {
+            Some(path) => Tuned::read(path).map_err(Error::from)?,
+            None => Tuned::default(),
+        };
+        Ok(Options { tuned, ..self.code.options() })
+    }
+}
+
+/// Tells on standard error which tuned choices were not used, and why.
+fn say_what_became_of(path: &Path, artifact: &Artifact, options: &Options) {
+    let (path, applied) = (path.display(), artifact.tuned());
+    for Refused { node, schedule, problem } in &applied.refused {
+        complain!("warning: {path}: '{schedule}' is not used for {}: {problem}", node.escape_debug());
+    }
+    if let Some(why) = options.tuned.why_not(artifact.target(), options.exact) {
+        complain!("note: {path} is not used: {why}");
+    } else if applied.nodes == 0 && applied.refused.is_empty() {
+        complain!("note: {path} holds no layer of this model");
     }
 }
 

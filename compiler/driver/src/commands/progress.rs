@@ -1,4 +1,4 @@
-//! Progress on a terminal, once a compilation lasts over a second.
+//! Progress on a terminal: of a compilation, once it lasts over a second, and of things that are counted.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -46,5 +46,32 @@ impl Drop for Progress {
         if let Some(bar) = self.bar.get() {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// How many of so many are done; clears what it showed when dropped.
+pub(crate) struct Counter(ProgressBar);
+
+impl Counter {
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::new(0);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({elapsed})") {
+            bar.set_style(style);
+        }
+        Counter(bar)
+    }
+
+    /// Notes how many are done and what is next.
+    pub(crate) fn show(&self, done: usize, of: usize, next: &str) {
+        self.0.set_length(of as u64);
+        self.0.set_position(done as u64);
+        self.0.set_message(next.escape_debug().to_string());
+        self.0.tick();
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }

@@ -145,6 +145,14 @@ impl Meter {
     }
 }
 
+/// Billions of operations in a second, as [`Limits::gflops`], without measuring anything else. Best of a few samples.
+pub(crate) fn compute(target: &Target) -> Result<f64, Error> {
+    let backend = Backends::new(target)?;
+    let mut probe = Probe::multiply_adds(target, &backend, backend.lanes(Element::F32))?;
+    probe.sample(5 * TRIES)?;
+    Ok(probe.best)
+}
+
 impl Probe {
     fn new(
         target: &Target,

@@ -8,6 +8,7 @@ use avocet_ir::tensor::TensorData;
 use avocet_ir::{DType, Tensor, TensorType};
 use serde::Serialize;
 
+pub(crate) use limits::compute;
 pub use limits::{Level, Limits, Meter};
 
 use crate::error::Error;
@@ -87,9 +88,14 @@ impl Timing {
     }
 }
 
+/// Inputs of these types, the same each time.
+pub(crate) fn inputs_of<'a>(types: impl Iterator<Item = &'a TensorType>) -> Vec<Tensor> {
+    types.enumerate().map(|(number, ty)| input(ty, number)).collect()
+}
+
 /// Inputs for a model: the same each time.
 pub fn inputs(model: &Model) -> Vec<Tensor> {
-    model.inputs().iter().enumerate().map(|(number, port)| input(&port.ty, number)).collect()
+    inputs_of(model.inputs().iter().map(|port| &port.ty))
 }
 
 /// A pattern of numbers between -1 and 1.

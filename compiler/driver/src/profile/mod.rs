@@ -114,7 +114,7 @@ pub fn profile(model: &Model, artifact: &Artifact, budget: &Budget) -> Result<Pr
     Ok(Profile {
         model: model.name().into(),
         target: artifact.target().to_string(),
-        version: env!("CARGO_PKG_VERSION"),
+        version: crate::VERSION,
         whole: Timing::new(&whole),
         sum_ms: sum * 1e3,
         bound_ms: layers.iter().map(|layer| layer.bound_ms).sum(),

@@ -54,6 +54,20 @@ fn epilogues_follow_the_operators_inputs() {
 }
 
 #[test]
+fn layers_are_the_same_whatever_their_names_weights_and_places() {
+    let (mut graph, y, z) = tiny();
+    let operand = graph.inputs(z.node)[1];
+    let step = EpilogueStep::Binary { op: Binary::Add, operand: 0, swapped: false };
+    graph.push_epilogue(y.node, step, Some(operand)).expect("broadcasts");
+    let text = graph.layer_text(y.node);
+    let expected = "conv f32[1,3,8,8], constant f32[4,3,3,3] {strides=[2,2], padding=[1,1,1,1], layout=nchw} \
+                    -> add(constant f32[4,1,1]) : f32[1,4,4,4]";
+    assert_eq!(text, expected);
+    graph.set_name(y.node, "other");
+    assert_eq!(graph.layer_text(y.node), text);
+}
+
+#[test]
 fn a_used_node_is_not_removed() {
     let (mut graph, y, z) = tiny();
     assert_eq!(graph.remove(y.node), Err(GraphError::Used("conv".into())));

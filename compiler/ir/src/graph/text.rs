@@ -32,40 +32,8 @@ impl fmt::Display for Graph {
         };
         for &id in &order {
             let node = self.node(id);
-            let inputs = self.inputs(id);
-            let own = inputs.len().saturating_sub(node.epilogue_operands());
-            write!(f, "  %{} = {}", numbers[&id], node.op.name())?;
-            for (i, &value) in inputs[..own].iter().enumerate() {
-                write!(f, "{} {}", if i > 0 { "," } else { "" }, show(value))?;
-            }
-            let attributes: Vec<String> =
-                node.op.attributes().into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-            if !attributes.is_empty() {
-                write!(f, " {{{}}}", attributes.join(", "))?;
-            }
-            if let Some(tensor) = node.op.as_constant()
-                && (1..=PRINTED_ELEMENTS).contains(&tensor.shape().elements())
-            {
-                match tensor.data() {
-                    TensorData::F32(data) => write!(f, " {data:?}")?,
-                    TensorData::I64(data) => write!(f, " {data:?}")?,
-                    TensorData::I32(data) => write!(f, " {data:?}")?,
-                    TensorData::Bool(data) => write!(f, " {data:?}")?,
-                    TensorData::U8(data) => write!(f, " {data:?}")?,
-                }
-            }
-            for step in &node.epilogue {
-                match step {
-                    EpilogueStep::Unary(unary) => write!(f, " -> {unary}")?,
-                    EpilogueStep::Binary { op, operand, swapped } => {
-                        let operand = inputs.get(*operand).map_or_else(|| "?".into(), |&v| show(v));
-                        let order = if *swapped { format!("{operand}, _") } else { operand };
-                        write!(f, " -> {}({order})", op.name())?;
-                    }
-                }
-            }
-            let types: Vec<String> = node.outputs.iter().map(ToString::to_string).collect();
-            write!(f, " : {}", types.join(", "))?;
+            write!(f, "  %{} = ", numbers[&id])?;
+            self.computation(f, id, show)?;
             // Names come from the model and may hold anything.
             match node.name.is_empty() {
                 true => writeln!(f)?,
@@ -76,5 +44,60 @@ impl fmt::Display for Graph {
             writeln!(f, "  return {} {:?}", show(output.value), output.name)?;
         }
         Ok(())
+    }
+}
+
+impl Graph {
+    /// What a node computes, without names, weights or its place in the graph: the same text for nodes for which the same
+    /// code does. `conv f32[1,56,56,24], constant f32[144,24,1,1] {layout=nhwc} -> relu : f32[1,56,56,144]`
+    pub fn layer_text(&self, id: NodeId) -> String {
+        let show = |value: Value| {
+            let constant = if self.as_constant(value).is_some() { "constant " } else { "" };
+            format!("{constant}{}", self.ty(value))
+        };
+        fmt::from_fn(|f| self.computation(f, id, show)).to_string()
+    }
+
+    /// A node's operator, attributes, epilogue and types; `show` gives the text of an input.
+    fn computation(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        id: NodeId,
+        show: impl Fn(Value) -> String,
+    ) -> fmt::Result {
+        let (node, inputs) = (self.node(id), self.inputs(id));
+        f.write_str(node.op.name())?;
+        let own = inputs.len().saturating_sub(node.epilogue_operands());
+        for (i, &value) in inputs[..own].iter().enumerate() {
+            write!(f, "{} {}", if i > 0 { "," } else { "" }, show(value))?;
+        }
+        let attributes: Vec<String> =
+            node.op.attributes().into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+        if !attributes.is_empty() {
+            write!(f, " {{{}}}", attributes.join(", "))?;
+        }
+        if let Some(tensor) = node.op.as_constant()
+            && (1..=PRINTED_ELEMENTS).contains(&tensor.shape().elements())
+        {
+            match tensor.data() {
+                TensorData::F32(data) => write!(f, " {data:?}")?,
+                TensorData::I64(data) => write!(f, " {data:?}")?,
+                TensorData::I32(data) => write!(f, " {data:?}")?,
+                TensorData::Bool(data) => write!(f, " {data:?}")?,
+                TensorData::U8(data) => write!(f, " {data:?}")?,
+            }
+        }
+        for step in &node.epilogue {
+            match step {
+                EpilogueStep::Unary(unary) => write!(f, " -> {unary}")?,
+                EpilogueStep::Binary { op, operand, swapped } => {
+                    let operand = inputs.get(*operand).map_or_else(|| "?".into(), |&v| show(v));
+                    let order = if *swapped { format!("{operand}, _") } else { operand };
+                    write!(f, " -> {}({order})", op.name())?;
+                }
+            }
+        }
+        let types: Vec<String> = node.outputs.iter().map(ToString::to_string).collect();
+        write!(f, " : {}", types.join(", "))
     }
 }

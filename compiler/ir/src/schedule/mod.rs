@@ -3,10 +3,13 @@
 //! A schedule is chosen by a cost model (in `passes`) for a graph and a machine, and read by the kernel generators. It
 //! never changes what is computed beyond the order of floating-point sums.
 
-use std::collections::BTreeMap;
-use std::fmt;
+mod text;
 
-use crate::graph::{Graph, NodeId};
+use std::collections::BTreeMap;
+
+use crate::graph::NodeId;
+
+pub use text::NoSchedule;
 
 /// What the outermost loop over tiles walks along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,16 +47,6 @@ impl Tile {
     }
 }
 
-impl fmt::Display for Tile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let order = match self.outer {
-            Outer::Positions => "positions",
-            Outer::Channels => "channels",
-        };
-        write!(f, "{}x{}x{} {order}", self.rows, self.vectors, self.lanes)
-    }
-}
-
 /// Winograd's method for convolutions with a window of 3x3 and stride 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Winograd {
@@ -65,13 +58,6 @@ pub struct Winograd {
     pub rows: usize,
     /// Panels of output channels, each as wide as `tile`, whose products exist at the same time.
     pub panels: usize,
-}
-
-impl fmt::Display for Winograd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Winograd { tile, output, rows, panels } = self;
-        write!(f, "{output}x{output} {tile} strips {rows} panels {panels}")
-    }
 }
 
 /// How one node is computed.
@@ -116,21 +102,6 @@ impl Schedule {
     }
 }
 
-impl fmt::Display for Schedule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Schedule::Alias => f.write_str("alias"),
-            Schedule::Gemm(tile) => write!(f, "gemm {tile}"),
-            Schedule::Direct(tile) => write!(f, "direct {tile}"),
-            Schedule::Winograd(winograd) => write!(f, "winograd {winograd}"),
-            Schedule::Depthwise(tile) => write!(f, "depthwise {tile}"),
-            Schedule::Grouped(tile) => write!(f, "grouped {tile}"),
-            Schedule::PackedGroups(tile) => write!(f, "packed groups {tile}"),
-            Schedule::Vector { lanes } => write!(f, "vector {lanes}"),
-        }
-    }
-}
-
 /// What is divided when a node is computed in parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Axis {
@@ -156,16 +127,6 @@ impl Split {
     pub const fn unit(extent: usize, block: usize, parts: usize) -> usize {
         let blocks = extent.div_ceil(block);
         if blocks.is_multiple_of(parts) || blocks >= 8 * parts { block } else { 1 }
-    }
-}
-
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let axis = match self.axis {
-            Axis::Rows => "rows",
-            Axis::Columns => "columns",
-        };
-        write!(f, "{} parts of {axis}", self.parts)
     }
 }
 
@@ -197,25 +158,5 @@ impl Schedules {
     pub fn chain(&self, id: NodeId) -> Option<(&Chain, usize)> {
         let find = |chain: &Chain| chain.nodes.iter().position(|&node| node == id);
         self.chains.iter().find_map(|chain| Some((chain, find(chain)?)))
-    }
-
-    /// Text form: one node a line in the graph's order, then the chains.
-    pub fn to_text(&self, graph: &Graph) -> String {
-        let mut text = format!("schedule {}\n", graph.name());
-        for id in graph.topological().unwrap_or_default() {
-            if let Some(schedule) = self.nodes.get(&id) {
-                let node = graph.node(id);
-                let name = node.name.escape_debug();
-                let split = self.splits.get(&id).map(|split| format!(" in {split}")).unwrap_or_default();
-                text +=
-                    &format!("  {:<16} {schedule:<30} {}{split} ; {name}\n", node.op.name(), node.outputs[0]);
-            }
-        }
-        for Chain { nodes, rows, parts } in &self.chains {
-            let names: Vec<String> =
-                nodes.iter().map(|&id| graph.node(id).name.escape_debug().to_string()).collect();
-            text += &format!("  chain {} ; strips of {rows} rows, {parts} parts\n", names.join(" -> "));
-        }
-        text
     }
 }
