@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(winner(std::slice::from_ref(&first)), 0);
         assert_eq!(winner(&[first.clone(), close.clone(), lucky, Vec::new(), unlucky]), 0);
         let outcome = decide(&[first, close, faster, Vec::new()]);
-        assert_eq!((outcome.winner, outcome.ratio), (2, 0.8));
+        assert_eq!((outcome.winner, (outcome.ratio * 1e6).round()), (2, 800_000.0));
         assert_eq!(outcome.first.median_ms, 100.0);
     }
 
