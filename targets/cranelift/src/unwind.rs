@@ -56,10 +56,15 @@ pub(crate) fn add_to_object(
             encoding: RelocationEncoding::Generic,
             size: relocation.size * 8,
         };
+        // Against the section, as compilers do: a shared library's own global functions may be replaced by others of the
+        // same name, and linkers refuse distances to what is not sure to be here.
+        let symbol = product.object.symbol(product.function_symbol(function));
+        let (place, section) =
+            (symbol.value as i64, symbol.section.id().ok_or("a function without a section")?);
         let relocation = ObjectRelocation {
             offset: relocation.offset as u64,
-            symbol: product.function_symbol(function),
-            addend: relocation.addend,
+            symbol: product.object.section_symbol(section),
+            addend: relocation.addend + place,
             flags,
         };
         product.object.add_relocation(id, relocation).map_err(|e| e.to_string())?;
