@@ -23,13 +23,14 @@ pub(crate) fn archive(member: &str, object: &[u8]) -> io::Result<Vec<u8>> {
     Ok(bytes.into_inner())
 }
 
-/// Programs that can link, in the order in which they are tried, with the arguments for a library that needs nothing.
+/// Programs that can link, in the order in which they are tried, with the arguments for a library that needs nothing and
+/// has an index of its functions' frames, without which unwinders don't look at them; compilers ask for it themselves.
 const LINKERS: &[(&str, &[&str])] = &[
     ("cc", &["-shared", "-nostdlib", "-Wl,-z,noexecstack", "-Wl,--build-id=none"]),
     ("clang", &["-shared", "-nostdlib", "-Wl,-z,noexecstack", "-Wl,--build-id=none"]),
     ("gcc", &["-shared", "-nostdlib", "-Wl,-z,noexecstack", "-Wl,--build-id=none"]),
-    ("ld.lld", &["-shared", "-z", "noexecstack"]),
-    ("ld", &["-shared", "-z", "noexecstack"]),
+    ("ld.lld", &["-shared", "-z", "noexecstack", "--eh-frame-hdr"]),
+    ("ld", &["-shared", "-z", "noexecstack", "--eh-frame-hdr"]),
 ];
 
 /// The bytes of a shared library with this object.

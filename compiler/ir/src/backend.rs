@@ -17,6 +17,38 @@ pub struct MachineCode {
     pub alignment: u64,
     /// The instructions as text.
     pub assembly: String,
+    /// What the code does to its caller's frame, by increasing offsets: what profilers, debuggers and crash handlers need
+    /// to find the caller from any instruction.
+    pub frame: Vec<FrameChange>,
+}
+
+/// From an offset in the code on, another rule leads to the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameChange {
+    /// Bytes from the start of the code to the first instruction for which the rule holds.
+    pub offset: u32,
+    /// The rule.
+    pub rule: FrameRule,
+}
+
+/// How the caller's frame is found. It begins where the caller's stack pointer was before the call; at the start of a
+/// function the stack pointer is there, or as far below as the call itself stores. Registers are numbered as DWARF does
+/// for the architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameRule {
+    /// The caller's frame begins so many bytes above the stack pointer.
+    StackPointer(u32),
+    /// The caller's frame begins so many bytes above the frame pointer.
+    FramePointer(u32),
+    /// The caller's value of a register is in memory.
+    Saved {
+        /// The register.
+        register: u16,
+        /// Bytes from it up to the start of the caller's frame.
+        below: u32,
+    },
+    /// A register holds the caller's value again.
+    Restored(u16),
 }
 
 /// Why a kernel could not be compiled.

@@ -124,7 +124,7 @@ impl Placed<'_> {
             builder.ins().jump(end, &[]);
         }
         builder.switch_to_block(end);
-        builder.ins().return_(&[]);
+        crate::frame::leave(&mut builder, 0, &[]);
         builder.seal_all_blocks();
         builder.finalize(frontend);
         context

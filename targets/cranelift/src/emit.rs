@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use avocet_ir::backend::{Backend, BackendError, MachineCode};
 use avocet_ir::program::{ALIGNMENT, Program};
 use avocet_target_spec::Target;
+use cranelift_codegen::Context;
 use cranelift_module::{DataDescription, DataId, FuncId, Linkage, Module, ModuleError};
 use cranelift_object::{ObjectBuilder, ObjectModule};
 use thiserror::Error;
 
 use crate::calls::{Placed, body_signature};
-use crate::entry;
 use crate::isa::{IsaError, isa};
+use crate::unwind::{self, Framed};
+use crate::{entry, frame};
 
 /// Why machine code could not be made or placed.
 #[derive(Debug, Error)]
@@ -97,22 +99,25 @@ pub fn compile_kernels(
 }
 
 /// Puts kernels, weights, the functions of steps with several parts and the entry function `{symbol}_invoke` into a module.
+/// The result is the entry function, and all functions with what they do to their callers' frames.
 pub(crate) fn define(
     module: &mut dyn Module,
     program: &Program,
     code: &[MachineCode],
     symbol: &str,
     weights: Weights,
-) -> Result<FuncId, EmitError> {
+) -> Result<(FuncId, Vec<Framed>), EmitError> {
     if program.plan.is_none() && !program.temporaries.is_empty() {
         return Err(EmitError::Unplanned);
     }
     let mut kernels = Vec::with_capacity(code.len());
+    let mut functions = Vec::with_capacity(code.len() + program.steps.len() + 1);
     for (kernel, code) in program.kernels.iter().zip(code) {
         let signature = crate::translate::signature(kernel.buffers.len(), module.isa());
         let name = format!("{symbol}_kernel_{}", kernel.name);
         let id = module.declare_function(&name, Linkage::Local, &signature)?;
         module.define_function_bytes(id, code.alignment, &code.bytes, &[])?;
+        functions.push(Framed { function: id, bytes: code.bytes.len(), changes: code.frame.clone() });
         kernels.push(id);
     }
     let data = match weights {
@@ -128,7 +133,7 @@ pub(crate) fn define(
                 let mut context = placed.body(module, &step.parts);
                 let name = format!("{symbol}_step_{number}");
                 let id = module.declare_function(&name, Linkage::Local, &body_signature(module.isa()))?;
-                module.define_function(id, &mut context)?;
+                functions.push(define_function(module, id, &mut context)?);
                 Some(id)
             }
         };
@@ -137,8 +142,20 @@ pub(crate) fn define(
     let mut context = entry::build(placed, module, &bodies);
     let name = format!("{symbol}_invoke");
     let id = module.declare_function(&name, Linkage::Export, &entry::signature(module.isa()))?;
-    module.define_function(id, &mut context)?;
-    Ok(id)
+    functions.push(define_function(module, id, &mut context)?);
+    Ok((id, functions))
+}
+
+/// Compiles a function into the module.
+fn define_function(
+    module: &mut dyn Module,
+    function: FuncId,
+    context: &mut Context,
+) -> Result<Framed, EmitError> {
+    module.define_function(function, context)?;
+    let code = context.compiled_code().ok_or_else(|| EmitError::Object("a function has no code".into()))?;
+    let changes = frame::changes(code, module.isa()).map_err(EmitError::Object)?;
+    Ok(Framed { function, bytes: code.buffer.data().len(), changes })
 }
 
 fn weights_data(module: &mut dyn Module, program: &Program, symbol: &str) -> Result<DataId, EmitError> {
@@ -159,8 +176,10 @@ pub fn object(
     weights: Weights,
 ) -> Result<Vec<u8>, EmitError> {
     let names = cranelift_module::default_libcall_names();
-    let builder = ObjectBuilder::new(isa(target, true)?, program.name.as_bytes(), names)?;
-    let mut module = ObjectModule::new(builder);
-    define(&mut module, program, code, symbol, weights)?;
-    module.finish().emit().map_err(|e| EmitError::Object(e.to_string()))
+    let isa = isa(target, true)?;
+    let mut module = ObjectModule::new(ObjectBuilder::new(isa.clone(), program.name.as_bytes(), names)?);
+    let (_, functions) = define(&mut module, program, code, symbol, weights)?;
+    let mut product = module.finish();
+    unwind::add_to_object(&mut product, isa.as_ref(), &functions).map_err(EmitError::Object)?;
+    product.emit().map_err(|e| EmitError::Object(e.to_string()))
 }

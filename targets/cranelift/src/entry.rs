@@ -209,7 +209,8 @@ impl Entry<'_> {
     }
 
     fn leave(&mut self, status: Status) {
+        let number = status as u32;
         let status = self.builder.ins().iconst(types::I32, i64::from(status as i32));
-        self.builder.ins().return_(&[status]);
+        crate::frame::leave(&mut self.builder, number, &[status]);
     }
 }

@@ -11,7 +11,7 @@ use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{Context, ir};
 use thiserror::Error;
 
-use crate::translate;
+use crate::{frame, translate};
 
 /// Why there is no back end for a target.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -81,7 +81,7 @@ pub(crate) fn isa(target: &Target, pic: bool) -> Result<Arc<dyn TargetIsa>, IsaE
         ("is_pic", if pic { "true" } else { "false" }),
         ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
         ("enable_probestack", "false"),
-        ("unwind_info", "false"),
+        ("unwind_info", "true"),
         ("preserve_frame_pointers", "false"),
         ("use_colocated_libcalls", "false"),
     ];
@@ -134,6 +134,7 @@ impl Backend for Cranelift {
             bytes: code.buffer.data().to_vec(),
             alignment: u64::from(code.buffer.alignment).max(16),
             assembly: code.vcode.clone().unwrap_or_default(),
+            frame: frame::changes(code, self.isa.as_ref()).map_err(fail)?,
         })
     }
 }

@@ -7,8 +7,10 @@ mod calls;
 pub mod emit;
 mod entry;
 mod expression;
+mod frame;
 mod isa;
 pub mod jit;
 mod translate;
+mod unwind;
 
 pub use isa::{Cranelift, IsaError};

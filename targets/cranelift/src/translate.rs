@@ -78,7 +78,7 @@ pub(crate) fn function(
         pointer_type: isa.pointer_type(),
     };
     translator.block(&kernel.body)?;
-    translator.builder.ins().return_(&[]);
+    crate::frame::leave(&mut translator.builder, 0, &[]);
     translator.builder.finalize(isa.frontend_config());
     Ok(function)
 }

@@ -7,7 +7,8 @@ use avocet_ir::tensor::TensorData;
 use avocet_target_cranelift::Cranelift;
 use avocet_target_cranelift::emit::{Weights, compile_kernels, object};
 use avocet_target_spec::Target;
-use object::{Object, ObjectSection, ObjectSymbol};
+use gimli::UnwindSection;
+use object::{Object, ObjectSection, ObjectSymbol, RelocationKind};
 
 /// `y = exact(x) + w`, with rounding and a division among the operations.
 fn program() -> Program {
@@ -61,6 +62,77 @@ fn objects_need_nothing_and_define_one_function() {
             let data: u64 = file.sections().filter(|s| s.name() == Ok(".rodata")).map(|s| s.size()).sum();
             assert_eq!(data, if weights == Weights::Embedded { 256 } else { 0 });
         }
+    }
+}
+
+/// The functions in the table of frames, by the places that its entries are relocated to; their bytes, and how many
+/// different rules they have.
+fn frames(bytes: &[u8]) -> Vec<(String, u64, usize)> {
+    let file = object::File::parse(bytes).expect("an object file");
+    let section = file.section_by_name(".eh_frame").expect("a table");
+    let data = section.data().expect("its bytes");
+    let mut names = section.relocations().map(|(_, relocation)| {
+        assert_eq!((relocation.kind(), relocation.size()), (RelocationKind::Relative, 32));
+        let object::RelocationTarget::Symbol(symbol) = relocation.target() else { panic!("{relocation:?}") };
+        // Against the section, since a shared library's global functions may be replaced.
+        let section = file.symbol_by_index(symbol).expect("a symbol");
+        assert_eq!(section.kind(), object::SymbolKind::Section);
+        let place = relocation.addend() as u64;
+        let is_here = |s: &object::Symbol| {
+            s.kind() == object::SymbolKind::Text
+                && s.section_index() == section.section_index()
+                && s.address() == place
+        };
+        let symbol = file.symbols().find(is_here).expect("a function");
+        (symbol.name().expect("UTF-8").to_string(), symbol.size())
+    });
+    let table = gimli::EhFrame::new(data, gimli::LittleEndian);
+    let bases = gimli::BaseAddresses::default().set_eh_frame(0);
+    let mut entries = table.entries(&bases);
+    let (mut found, mut common) = (Vec::new(), 0);
+    while let Some(entry) = entries.next().expect("well-formed") {
+        match entry {
+            gimli::CieOrFde::Cie(entry) => {
+                common += 1;
+                assert!(entry.personality().is_none());
+            }
+            gimli::CieOrFde::Fde(partial) => {
+                let entry = partial.parse(gimli::EhFrame::cie_from_offset).expect("well-formed");
+                let mut context = gimli::UnwindContext::new();
+                let mut rows = entry.rows(&table, &bases, &mut context).expect("well-formed");
+                let mut count = 0;
+                while rows.next_row().expect("well-formed").is_some() {
+                    count += 1;
+                }
+                let (name, size) = names.next().expect("a relocation for each entry");
+                assert_eq!(entry.len(), size, "{name}");
+                found.push((name, size, count));
+            }
+        }
+    }
+    assert_eq!(common, 1);
+    assert!(names.next().is_none());
+    found
+}
+
+#[test]
+fn every_function_is_in_the_table_of_frames() {
+    for target in ["x86-64", "x86-64-v3", "x86-64-v4"] {
+        let (bytes, target) = (emit(target, Weights::Embedded), target);
+        let file = object::File::parse(&*bytes).expect("an object file");
+        let mut functions: Vec<&str> = file
+            .symbols()
+            .filter(|s| s.kind() == object::SymbolKind::Text && s.is_definition())
+            .map(|s| s.name().expect("UTF-8"))
+            .collect();
+        functions.sort_unstable();
+        let mut found = frames(&bytes);
+        found.sort();
+        let names: Vec<&str> = found.iter().map(|(name, ..)| name.as_str()).collect();
+        assert_eq!(names, functions, "{target}");
+        assert_eq!(names, ["net_invoke", "net_kernel_add"], "{target}");
+        // The entry function sets up a frame, and leaves it at three places.
+        assert!(found[0].2 >= 8, "{found:?}");
     }
 }
 

@@ -58,6 +58,11 @@ impl Backend for X86 {
         let mut code = select(kernel, self.level, self.convention).map_err(fail)?;
         let output = allocate(&mut code, self.level, self.convention).map_err(fail)?;
         let encoded = encode(&code, &output, self.convention).map_err(fail)?;
-        Ok(MachineCode { bytes: encoded.bytes, alignment: encode::ALIGNMENT, assembly: encoded.assembly })
+        Ok(MachineCode {
+            bytes: encoded.bytes,
+            alignment: encode::ALIGNMENT,
+            assembly: encoded.assembly,
+            frame: encoded.frame,
+        })
     }
 }

@@ -25,6 +25,12 @@ pub(crate) const GENERAL: [Register; 16] = [
 /// Number of the stack pointer.
 pub(crate) const STACK_POINTER: usize = 4;
 
+/// DWARF's numbers of the registers in [`GENERAL`] (System V supplement, figure 3.36).
+pub(crate) const GENERAL_DWARF: [u16; 16] = [0, 2, 1, 3, 7, 6, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15];
+
+/// DWARF's number of the first vector register; the next fifteen follow.
+pub(crate) const VECTOR_DWARF: u16 = 17;
+
 /// Where a convention keeps things. Registers are numbers, as in [`GENERAL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Convention {

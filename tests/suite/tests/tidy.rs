@@ -35,6 +35,8 @@ const UNSAFE: &[&str] = &[
     "targets/cranelift/tests/jit.rs",
     // Memory between pages that fault, and the call of kernels on it.
     "tests/backends/src/memory.rs",
+    // The stop after each instruction, and the unwinder's functions.
+    "tests/backends/tests/unwinding.rs",
     "examples/rust_host/src/main.rs",
 ];
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use avocet_ir::backend::{FrameChange, FrameRule};
 use iced_x86::{Encoder, FastFormatter, Instruction};
 
 use super::Result;
@@ -22,6 +23,8 @@ pub(super) enum Item {
     To(Instruction, Label),
     Label(Label),
     Align,
+    /// How the caller's frame is found from here on.
+    Frame(FrameRule),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +38,7 @@ pub(crate) struct Encoded {
     /// The instructions, then the constants.
     pub(crate) bytes: Vec<u8>,
     pub(crate) assembly: String,
+    pub(crate) frame: Vec<FrameChange>,
     /// Bytes of the instructions alone, for tests that disassemble them.
     #[cfg_attr(not(test), expect(dead_code))]
     pub(crate) length: usize,
@@ -52,6 +56,7 @@ pub(super) fn place(items: &[Item], constants: &[Constant]) -> Result<Encoded> {
                 places.insert(*label, end);
             }
             Item::Align => end = end.next_multiple_of(LOOP_ALIGNMENT as u64),
+            Item::Frame(_) => {}
             Item::Instruction(instruction) => end += size(&mut encoder, instruction, end)?,
             Item::To(instruction, label) => {
                 end += size(&mut encoder, &aimed(*instruction, *label, end), end)?;
@@ -71,7 +76,7 @@ pub(super) fn place(items: &[Item], constants: &[Constant]) -> Result<Encoded> {
         }
     }
     // Second pass: bytes and text.
-    let (mut bytes, mut assembly) = (Vec::new(), String::new());
+    let (mut bytes, mut assembly, mut frame) = (Vec::new(), String::new(), Vec::new());
     let mut formatter = FastFormatter::new();
     let mut write = |bytes: &mut Vec<u8>, instruction: &Instruction| -> Result<()> {
         let place = bytes.len() as u64;
@@ -88,6 +93,10 @@ pub(super) fn place(items: &[Item], constants: &[Constant]) -> Result<Encoded> {
         match item {
             Item::Label(_) => {}
             Item::Align => pad(&mut bytes, LOOP_ALIGNMENT),
+            Item::Frame(rule) => {
+                let offset = u32::try_from(place).map_err(|_| "code of more than 4 GiB")?;
+                frame.push(FrameChange { offset, rule: *rule });
+            }
             Item::Instruction(instruction) => write(&mut bytes, instruction)?,
             Item::To(instruction, label) => {
                 let target = *places.get(label).ok_or("a jump to nowhere")?;
@@ -101,7 +110,7 @@ pub(super) fn place(items: &[Item], constants: &[Constant]) -> Result<Encoded> {
     }
     bytes.resize(start as usize, 0xcc);
     bytes.extend_from_slice(&data);
-    Ok(Encoded { bytes, assembly, length: end as usize })
+    Ok(Encoded { bytes, assembly, frame, length: end as usize })
 }
 
 /// The instruction with its jump, or its reference to a constant, going to this place.

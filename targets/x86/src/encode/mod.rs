@@ -8,11 +8,12 @@ mod operands;
 
 use std::collections::BTreeMap;
 
+use avocet_ir::backend::FrameRule;
 use iced_x86::{Code as Opcode, Instruction, MemoryOperand, Register};
 use regalloc2::{Allocation, Edit, InstOrEdit, Output, PReg, RegClass};
 
 use crate::allocate::{View, widest};
-use crate::convention::{Convention, GENERAL};
+use crate::convention::{Convention, GENERAL, GENERAL_DWARF, VECTOR_DWARF};
 use crate::instruction::{Code, Control, Kind, Width};
 use crate::table::Op;
 use layout::{Item, Label};
@@ -49,6 +50,12 @@ fn vector(preg: PReg, width: Width) -> Register {
         Width::Z => Register::ZMM0,
     };
     first + preg.hw_enc() as u32
+}
+
+/// Bytes from the stack pointer up to the caller's frame, with so many pushes and so many bytes below them; the call's own
+/// push is the return address.
+fn caller(pushes: usize, frame: i32) -> u32 {
+    8 + 8 * pushes as u32 + frame.unsigned_abs()
 }
 
 /// iced's errors are about operands that an instruction can't have: defects of this back end.
@@ -107,6 +114,10 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
+    fn frame_rule(&mut self, rule: FrameRule) {
+        self.items.push(Item::Frame(rule));
+    }
+
     /// Saves registers and makes room for spills; returns the vector registers saved with their places in the frame.
     fn prologue(&mut self, output: &Output) -> Result<Vec<(usize, i32)>> {
         let edits = output.edits.iter().flat_map(|(_, Edit::Move { from, to })| [*from, *to]);
@@ -130,11 +141,16 @@ impl<'a> Emitter<'a> {
             return Err(format!("{frame} bytes of spilled registers"));
         }
         self.frame = frame;
-        for number in self.saved.clone() {
+        for (i, number) in self.saved.clone().into_iter().enumerate() {
             self.push(Instruction::with1(Opcode::Push_r64, GENERAL[number]))?;
+            let below = caller(i + 1, 0);
+            self.frame_rule(FrameRule::StackPointer(below));
+            self.frame_rule(FrameRule::Saved { register: GENERAL_DWARF[number], below });
         }
+        let below = caller(self.saved.len(), frame);
         if frame > 0 {
             self.push(Instruction::with2(Opcode::Sub_rm64_imm32, Register::RSP, frame))?;
+            self.frame_rule(FrameRule::StackPointer(below));
         }
         for &(number, offset) in &saved_vectors {
             let memory = MemoryOperand::with_base_displ(Register::RSP, offset.into());
@@ -143,6 +159,8 @@ impl<'a> Emitter<'a> {
                 memory,
                 Register::XMM0 + number as u32,
             ))?;
+            let register = VECTOR_DWARF + number as u16;
+            self.frame_rule(FrameRule::Saved { register, below: below - offset as u32 });
         }
         for inst in &self.code.instructions {
             if let Some(valid) = inst.valid {
@@ -174,13 +192,18 @@ impl<'a> Emitter<'a> {
                     let memory = MemoryOperand::with_base_displ(Register::RSP, offset.into());
                     let register = Register::XMM0 + number as u32;
                     self.push(Instruction::with2(Opcode::VEX_Vmovups_xmm_xmmm128, register, memory))?;
+                    self.frame_rule(FrameRule::Restored(VECTOR_DWARF + number as u16));
                 }
                 if self.frame > 0 {
                     self.push(Instruction::with2(Opcode::Add_rm64_imm32, Register::RSP, self.frame))?;
+                    self.frame_rule(FrameRule::StackPointer(caller(self.saved.len(), 0)));
                 }
-                for number in self.saved.clone().into_iter().rev() {
+                for (left, number) in self.saved.clone().into_iter().enumerate().rev() {
                     self.push(Instruction::with1(Opcode::Pop_r64, GENERAL[number]))?;
+                    self.frame_rule(FrameRule::StackPointer(caller(left, 0)));
+                    self.frame_rule(FrameRule::Restored(GENERAL_DWARF[number]));
                 }
+                // Nothing follows: the return is the end of the last block (`select`), so no rule comes back.
                 if self.width > Width::X {
                     // Code of SSE that runs next would otherwise wait for the upper halves.
                     self.items.push(Item::Instruction(Instruction::with(Opcode::VEX_Vzeroupper)));

@@ -1,6 +1,6 @@
 //! What the code does to the caller's registers and stack, read from the disassembly, in both calling conventions.
 
-use avocet_ir::backend::Backend;
+use avocet_ir::backend::{Backend, MachineCode};
 use avocet_ir::kernel::{Access, Element, Kernel, KernelBuilder, ValueId};
 use avocet_target_spec::Target;
 use target_lexicon::{OperatingSystem, Triple};
@@ -9,16 +9,16 @@ use super::objdump::{Line, disassemble};
 use crate::X86;
 
 /// What a convention asks for, from its definition: the System V supplement for AMD64, Microsoft's x64 documentation.
-struct Rules {
+pub(super) struct Rules {
     system: OperatingSystem,
     arguments: &'static [&'static str],
     /// Distance from the stack pointer at the entry to the first argument in memory.
     stack: i64,
     preserved: &'static [&'static str],
-    preserved_vectors: std::ops::Range<usize>,
+    pub(super) preserved_vectors: std::ops::Range<usize>,
 }
 
-const SYSTEM_V: Rules = Rules {
+pub(super) const SYSTEM_V: Rules = Rules {
     system: OperatingSystem::Linux,
     arguments: &["rdi", "rsi", "rdx", "rcx", "r8", "r9"],
     stack: 8,
@@ -26,7 +26,7 @@ const SYSTEM_V: Rules = Rules {
     preserved_vectors: 0..0,
 };
 
-const WINDOWS: Rules = Rules {
+pub(super) const WINDOWS: Rules = Rules {
     system: OperatingSystem::Windows,
     arguments: &["rcx", "rdx", "r8", "r9"],
     // The return address and four places that belong to the callee.
@@ -35,21 +35,30 @@ const WINDOWS: Rules = Rules {
     preserved_vectors: 6..16,
 };
 
-const TARGETS: [&str; 2] = ["x86-64-v3", "x86-64-v4"];
+pub(super) const TARGETS: [&str; 2] = ["x86-64-v3", "x86-64-v4"];
 
-fn code(kernel: &Kernel, rules: &Rules, target: &str) -> Vec<Line> {
+pub(super) fn compile(kernel: &Kernel, rules: &Rules, target: &str) -> MachineCode {
     kernel.verify().expect("valid");
     let target = Target::by_name(target).expect("built in");
     let triple = Triple { operating_system: rules.system, ..target.triple };
     let x86 = X86::new(&Target { triple, ..target }).expect("wide");
-    let mut lines = disassemble(&x86.compile(kernel).expect("compiles").bytes);
+    x86.compile(kernel).expect("compiles")
+}
+
+/// The instructions up to the return.
+pub(super) fn instructions(code: &MachineCode) -> Vec<Line> {
+    let mut lines = disassemble(&code.bytes);
     let end = lines.iter().position(|line| line.text == "ret").expect("an end");
     lines.truncate(end + 1);
     lines
 }
 
+fn code(kernel: &Kernel, rules: &Rules, target: &str) -> Vec<Line> {
+    instructions(&compile(kernel, rules, target))
+}
+
 /// A kernel of so many buffers and so many values at once.
-fn kernel(buffers: usize, values: usize) -> Kernel {
+pub(super) fn kernel(buffers: usize, values: usize) -> Kernel {
     let mut b = KernelBuilder::new("test");
     let access = |i: usize| if i + 1 == buffers { Access::Write } else { Access::Read };
     let ids: Vec<_> =
