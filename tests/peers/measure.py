@@ -97,21 +97,22 @@ def summary(turns: list) -> dict:
 
 
 def ratios(times: dict, agreeing: set) -> dict:
-    """avocet's time as a part of the others'. By minimum; and by the median, over the rounds, of the ratio within a
-    round, in which slow spells of the machine cancel."""
+    """avocet's time as a part of the others': the median, over the rounds, of the ratio within a round, in which slow
+    spells of the machine cancel; and the ratio of the minima, which compares unlike moments where its speed changes."""
     if "avocet" not in times or "avocet" not in agreeing:
         return {}
     least = {name: min(min(turn) for turn in turns) for name, turns in times.items() if name in agreeing}
     peers = {name: value for name, value in least.items() if name != "avocet"}
     if not peers:
         return {}
-    best = min(peers, key=peers.get)
     per_round = [dict(zip(times, map(min, turns))) for turns in zip(*times.values())]
+    by_round = {name: statistics.median(r["avocet"] / r[name] for r in per_round) for name in peers}
+    best = max(by_round, key=by_round.get)
     return {
         "best_peer": best,
-        "to_best": least["avocet"] / peers[best],
-        "to": {name: least["avocet"] / value for name, value in peers.items()},
-        "to_by_round": {name: statistics.median(r["avocet"] / r[name] for r in per_round) for name in peers},
+        "to_best": by_round[best],
+        "to": by_round,
+        "to_by_minimum": {name: least["avocet"] / value for name, value in peers.items()},
     }
 
 

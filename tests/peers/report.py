@@ -41,14 +41,14 @@ def means(networks: list[dict]) -> dict:
 def show(network: dict):
     """One network on the terminal."""
     print(f"\n{network['name']}")
-    best = min((e["min_ms"] for e in network["engines"].values()), default=0)
-    for name, result in sorted(network["engines"].items(), key=lambda item: item[1]["min_ms"]):
+    best = min((e["median_ms"] for e in network["engines"].values()), default=0)
+    for name, result in sorted(network["engines"].items(), key=lambda item: item[1]["median_ms"]):
         top = "" if result["top_1_agrees"] else ", another top-1"
         verdict = f"differs by {result['difference']:.1e}{top}" + ("" if result["agrees"] else "  WRONG")
         low, high = result["quartiles_ms"]
         print(
             f"  {name:13} min {result['min_ms']:9.3f}  median {result['median_ms']:9.3f} ms"
-            f"  (half within {low:.3f} to {high:.3f}, {result['runs']} runs)  {result['min_ms'] / best:5.2f} x best  {verdict}"
+            f"  (half within {low:.3f} to {high:.3f}, {result['runs']} runs)  {result['median_ms'] / best:5.2f} x best  {verdict}"
         )
     for name, reason in network["left_out"].items():
         print(f"  {name:13} left out: {reason}")
@@ -71,7 +71,8 @@ def markdown(data: dict) -> str:
     clock = "" if data["clock"] == "wall" else ", time on the processor"
     versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items() if name in peers)
     lines = [
-        f"Milliseconds for one picture, f32, {threads}{clock}, minimum over {data['rounds']} rounds or more in which the engines take turns.",
+        f"Milliseconds for one picture, f32, {threads}{clock}: the median of {data['rounds']} rounds or more in which the engines take turns;"
+        " ratios are the medians of those within a round.",
         f"{facts['processor']}, {' '.join(facts['features'])}; {versions}; {facts['date']}.",
         "",
         f"| network | avocet | {' | '.join(peers)} | avocet / ONNX Runtime | avocet / best peer |",
@@ -80,12 +81,12 @@ def markdown(data: dict) -> str:
     number = lambda value, digits=2: "" if value is None else f"{value:.{digits}f}"
     for network in networks:
         results, ratios = network["engines"], network["ratios"]
-        best = min((r["min_ms"] for r in results.values() if r["agrees"]), default=None)
+        best = min((r["median_ms"] for r in results.values() if r["agrees"]), default=None)
         cells = []
         for name in ["avocet", *peers]:
             one = results.get(name)
-            text = "–" if one is None else "wrong" if not one["agrees"] else number(one["min_ms"])
-            cells.append(f"**{text}**" if one and one["agrees"] and one["min_ms"] == best else text)
+            text = "–" if one is None else "wrong" if not one["agrees"] else number(one["median_ms"])
+            cells.append(f"**{text}**" if one and one["agrees"] and one["median_ms"] == best else text)
         cells += [number(ratios.get("to", {}).get("ONNX Runtime")), number(ratios.get("to_best"))]
         lines.append(f"| {network['name']} | {' | '.join(cells)} |")
     mean = data["means"]
