@@ -96,7 +96,7 @@ pub(crate) fn changes(code: &CompiledCode, isa: &dyn TargetIsa) -> Result<Vec<Fr
 fn rules_of(prologue: &[FrameChange]) -> Vec<FrameRule> {
     let is_place = |rule: &FrameRule| matches!(rule, FrameRule::StackPointer(_) | FrameRule::FramePointer(_));
     let rules = || prologue.iter().map(|change| change.rule);
-    let place = rules().filter(is_place).last();
+    let place = rules().rfind(is_place);
     place.into_iter().chain(rules().filter(|rule| !is_place(rule))).collect()
 }
 
