@@ -143,8 +143,9 @@ impl Artifact {
         Ok(())
     }
 
-    /// Writes everything a host needs into a folder, which is made if need be: `NAME.o`, `libNAME.a`, `libNAME.so`,
-    /// `NAME.h`, `NAME.json`, and `NAME.weights` when weights are external. All files appear, or none does.
+    /// Writes everything a host needs into a folder, which is made if need be: `NAME.o`, `libNAME.a`, `libNAME.so` (by
+    /// other names where the target's system has others), `NAME.h`, `NAME.json`, and `NAME.weights` when weights are
+    /// external. All files appear, or none does.
     ///
     /// ```
     /// use avocet::{Model, Options, Target};
@@ -162,24 +163,35 @@ impl Artifact {
     /// ```
     ///
     /// Returns the files written. When there is no linker the shared library is left out, and its error is the second
-    /// result.
+    /// result. Without an operating system nothing could load one, so there is none.
     pub fn write_all(&self, folder: impl AsRef<Path>) -> Result<(Vec<PathBuf>, Option<Error>), Error> {
+        self.write_all_with(folder, None)
+    }
+
+    /// The same with the linker named that makes the shared library; it failing is an error, then.
+    pub fn write_all_with(
+        &self,
+        folder: impl AsRef<Path>,
+        linker: Option<&Path>,
+    ) -> Result<(Vec<PathBuf>, Option<Error>), Error> {
         let folder = folder.as_ref();
         std::fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.into(), source })?;
         let object = self.object()?;
         let mut output = Output::default();
-        let name = &self.name;
-        output.add(&folder.join(format!("{name}.o")), &object)?;
-        let archive = library::archive(&format!("{name}.o"), &object)
-            .map_err(|source| Error::Write { path: folder.join(format!("lib{name}.a")), source })?;
-        output.add(&folder.join(format!("lib{name}.a")), &archive)?;
-        let failed = match library::shared(name, &object) {
-            Ok(bytes) => {
-                output.add(&folder.join(format!("lib{name}.so")), &bytes)?;
-                None
+        let (name, format) = (&self.name, self.target.object_format());
+        let [object_name, archive_name, library_name] = library::file_names(name, format);
+        output.add(&folder.join(&object_name), &object)?;
+        let archive = library::archive(&object_name, &object, format)
+            .map_err(|source| Error::Write { path: folder.join(&archive_name), source })?;
+        output.add(&folder.join(&archive_name), &archive)?;
+        let mut failed = None;
+        if self.target.has_operating_system() {
+            match library::shared(name, &object, &self.target, linker) {
+                Ok(bytes) => output.add(&folder.join(&library_name), &bytes)?,
+                Err(error) if linker.is_some() => return Err(error),
+                Err(error) => failed = Some(error),
             }
-            Err(error) => Some(error),
-        };
+        }
         output.add(&folder.join(format!("{name}.h")), self.header().as_bytes())?;
         output.add(&folder.join(format!("{name}.json")), self.manifest().as_bytes())?;
         if let Some(weights) = self.weights_file() {

@@ -40,6 +40,10 @@ impl Backend for Backends {
         self.best().vector_registers()
     }
 
+    fn permutes(&self) -> bool {
+        self.best().permutes()
+    }
+
     fn compile(&self, kernel: &Kernel) -> Result<MachineCode, BackendError> {
         let mut refusals = Vec::new();
         for backend in &self.0 {

@@ -131,6 +131,7 @@ pub(crate) fn machine(target: &Target, backend: &dyn Backend) -> Machine {
         multiply_add: target.issue.multiply_add as usize,
         loads: target.issue.loads as usize,
         l2: target.caches.l2 as usize,
+        permutes: backend.permutes(),
     }
 }
 

@@ -28,6 +28,8 @@ enum Command {
     Compile(commands::compile::Arguments),
     /// Show what a model is made of, or a stage of its compilation.
     Inspect(commands::inspect::Arguments),
+    /// List the processors that can be compiled for.
+    Targets(commands::targets::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Tune(arguments) => commands::tune::run(&arguments),
         Command::Compile(arguments) => commands::compile::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
+        Command::Targets(arguments) => commands::targets::run(&arguments),
     };
     match result {
         Ok(code) => code,

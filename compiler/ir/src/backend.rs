@@ -72,6 +72,11 @@ pub trait Backend: Sync {
     /// Vector registers that a kernel's accumulators and operands can occupy without spilling.
     fn vector_registers(&self) -> usize;
 
+    /// Whether a permutation of a vector's lanes is an instruction or two; if not, it costs some for each lane.
+    fn permutes(&self) -> bool {
+        true
+    }
+
     /// Compiles a kernel that [`Kernel::verify`] accepts.
     fn compile(&self, kernel: &Kernel) -> Result<MachineCode, BackendError>;
 }

@@ -205,7 +205,7 @@ pub(crate) fn family(graph: &Graph, id: NodeId, machine: &Machine) -> Option<Fam
         Op::Input(_) | Op::Constant(_) => return None,
         Op::Reshape { .. } | Op::Identity if node.epilogue.is_empty() => Family::Alias,
         Op::Conv(conv) => {
-            convolution(conv, graph.ty(inputs[0]), graph.ty(inputs[1]), &node.outputs[0], machine.lanes)
+            convolution(conv, graph.ty(inputs[0]), graph.ty(inputs[1]), &node.outputs[0], machine)
         }
         Op::MatMul { transpose_a, .. } => {
             let columns = output.dims().last().copied().unwrap_or(1);
@@ -238,7 +238,7 @@ fn convolution(
     image: &TensorType,
     weights: &TensorType,
     output: &TensorType,
-    lanes: usize,
+    machine: &Machine,
 ) -> Family {
     let output = &output.shape;
     let [_, column_axis] = conv.layout.spatial_axes();
@@ -269,7 +269,10 @@ fn convolution(
     // Groups of more than 128 bits need permutations across them, for each input channel: slower, measured, than half
     // empty vectors (regnet_y_400mf 2 %, ResNeXt's layers of stride 2 12 %).
     let group = [outputs / conv.groups, channels / conv.groups];
-    let in_a_vector = group[0].is_power_of_two() && group[0] < lanes && group[0].is_multiple_of(group[1]);
+    let in_a_vector = machine.permutes
+        && group[0].is_power_of_two()
+        && group[0] < machine.lanes
+        && group[0].is_multiple_of(group[1]);
     if conv.groups > 1 && in_a_vector && conv.layout == Layout::Nhwc && (group[0] <= 4 || group[1] == 1) {
         return Family::Windows(windows(Some(group)));
     }

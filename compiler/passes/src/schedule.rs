@@ -23,6 +23,8 @@ pub struct Machine {
     pub loads: usize,
     /// Bytes of the second-level cache; 0 where it isn't known.
     pub l2: usize,
+    /// Whether the lanes of a vector can be permuted at little cost.
+    pub permutes: bool,
 }
 
 impl Machine {

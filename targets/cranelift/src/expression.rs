@@ -1,11 +1,8 @@
-//! Expressions and stores of the kernel IR as Cranelift instructions.
+//! Expressions of the kernel IR as Cranelift instructions.
 //!
 //! Nothing here may become a call to a library: what the target has no instruction for is written out.
 
-use avocet_ir::kernel::{
-    Address, BinaryOp, Element, Expression, Horizontal, Literal, Permutation, Predicate, UnaryOp, ValueId,
-    ValueType,
-};
+use avocet_ir::kernel::{BinaryOp, Element, Expression, Literal, Permutation, Predicate, UnaryOp, ValueType};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::immediates::Ieee32;
 use cranelift_codegen::ir::{Endianness, InstBuilder, MemFlagsData as MemFlags, Type, Value, types};
@@ -18,7 +15,7 @@ const WHOLE: f32 = 8_388_608.0;
 impl Translator<'_, '_> {
     /// The value of an expression of this type.
     pub(crate) fn expression(&mut self, ty: ValueType, expression: &Expression) -> Result<Value, String> {
-        let clif = clif_type(ty)?;
+        let clif = clif_type(ty, self.capabilities.vectors)?;
         Ok(match expression {
             Expression::Constant(literal) => self.literal(ty, clif, *literal),
             Expression::Load { address, valid } => self.load(ty, clif, address, *valid)?,
@@ -100,7 +97,16 @@ impl Translator<'_, '_> {
 
     /// A shuffle of bytes: Cranelift's only one.
     fn permute(&mut self, ty: ValueType, permutation: Permutation, a: Value) -> Result<Value, String> {
-        let clif = clif_type(ty)?;
+        let clif = clif_type(ty, self.capabilities.vectors)?;
+        if clif.bytes() != 16 {
+            // Lane by lane.
+            let mut result = a;
+            for lane in 0..ty.lanes {
+                let one = self.builder.ins().extractlane(a, permutation.source(lane) as u8);
+                result = self.builder.ins().insertlane(result, one, lane as u8);
+            }
+            return Ok(result);
+        }
         let bytes = self.bitcast(types::I8X16, a);
         let mask: Vec<u8> = (0..16).map(|byte| (permutation.source(byte / 4) * 4 + byte % 4) as u8).collect();
         let mask = self.builder.func.dfg.immediates.push(mask.into());
@@ -108,66 +114,12 @@ impl Translator<'_, '_> {
         Ok(self.bitcast(clif, shuffled))
     }
 
-    fn bitcast(&mut self, clif: Type, a: Value) -> Value {
+    pub(crate) fn bitcast(&mut self, clif: Type, a: Value) -> Value {
         if self.builder.func.dfg.value_type(a) == clif {
             return a;
         }
         let flags = MemFlags::new().with_endianness(Endianness::Little);
         self.builder.ins().bitcast(clif, flags, a)
-    }
-
-    fn load(&mut self, ty: ValueType, clif: Type, address: &Address, valid: usize) -> Result<Value, String> {
-        let (pointer, offset) = self.place(address)?;
-        if valid == ty.lanes {
-            return Ok(self.builder.ins().load(clif, memory_flags(), pointer, offset));
-        }
-        let (lane, bytes) = (clif.lane_type(), ty.element.bytes() as i32);
-        let mut result;
-        let mut done = 1;
-        if lane == types::F32 && valid >= 2 {
-            // Two lanes at once; the upper half becomes zero.
-            let pair = self.builder.ins().load(types::F64, memory_flags(), pointer, offset);
-            let pair = self.builder.ins().scalar_to_vector(types::F64X2, pair);
-            result = self.bitcast(clif, pair);
-            done = 2;
-        } else if lane == types::I8 {
-            // There is no move of a byte to a vector on every ISA; one of a word clears more lanes.
-            let first = self.builder.ins().uload8(types::I32, memory_flags(), pointer, offset);
-            let first = self.builder.ins().scalar_to_vector(types::I32X4, first);
-            result = self.bitcast(clif, first);
-        } else {
-            let first = self.builder.ins().load(lane, memory_flags(), pointer, offset);
-            result = self.builder.ins().scalar_to_vector(clif, first);
-        }
-        for i in done..valid {
-            let scalar = self.builder.ins().load(lane, memory_flags(), pointer, offset + i as i32 * bytes);
-            result = self.builder.ins().insertlane(result, scalar, i as u8);
-        }
-        Ok(result)
-    }
-
-    /// Stores the first `valid` lanes.
-    pub(crate) fn store(&mut self, address: &Address, value: ValueId, valid: usize) -> Result<(), String> {
-        let ty = self.kernel.ty(value);
-        let value = self.value(value)?;
-        let (pointer, offset) = self.place(address)?;
-        if valid == ty.lanes {
-            self.builder.ins().store(memory_flags(), value, pointer, offset);
-            return Ok(());
-        }
-        let bytes = ty.element.bytes() as i32;
-        let mut done = 0;
-        if ty.element == Element::F32 && valid >= 2 {
-            let pairs = self.bitcast(types::F64X2, value);
-            let pair = self.builder.ins().extractlane(pairs, 0);
-            self.builder.ins().store(memory_flags(), pair, pointer, offset);
-            done = 2;
-        }
-        for i in done..valid {
-            let scalar = self.builder.ins().extractlane(value, i as u8);
-            self.builder.ins().store(memory_flags(), scalar, pointer, offset + i as i32 * bytes);
-        }
-        Ok(())
     }
 
     fn unary(&mut self, clif: Type, op: UnaryOp, a: Value) -> Value {
@@ -226,7 +178,7 @@ impl Translator<'_, '_> {
         self.splat(clif, scalar)
     }
 
-    fn binary(&mut self, clif: Type, op: BinaryOp, a: Value, b: Value) -> Value {
+    pub(crate) fn binary(&mut self, clif: Type, op: BinaryOp, a: Value, b: Value) -> Value {
         let float = clif.lane_type() == types::F32;
         match op {
             BinaryOp::Add if float => self.builder.ins().fadd(a, b),
@@ -285,20 +237,5 @@ impl Translator<'_, '_> {
         } else {
             self.builder.ins().select(holds, then, otherwise)
         }
-    }
-
-    /// Lanes `i` and `i + n/2` are joined until one is left, the order that the kernel IR prescribes.
-    fn reduce(&mut self, horizontal: Horizontal, lanes: usize, clif: Type, a: Value) -> Value {
-        let op = match horizontal {
-            Horizontal::Add => BinaryOp::Add,
-            Horizontal::Max => BinaryOp::Max,
-            Horizontal::Min => BinaryOp::Min,
-        };
-        let mut parts: Vec<Value> = (0..lanes).map(|i| self.builder.ins().extractlane(a, i as u8)).collect();
-        while parts.len() > 1 {
-            let half = parts.len() / 2;
-            parts = (0..half).map(|i| self.binary(clif, op, parts[i], parts[i + half])).collect();
-        }
-        parts[0]
     }
 }

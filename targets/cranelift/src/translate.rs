@@ -3,17 +3,20 @@
 //! Loops run at least once and count down to zero; the counter, the pointers that depend on the loop's variable and the
 //! carried values are parameters of its block.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use avocet_ir::kernel::pointers::{self, Pointer};
 use avocet_ir::kernel::{Address, Carried, Element, Kernel, Statement, ValueId, ValueType, Variable};
 use cranelift_codegen::ir::{
-    AbiParam, Function, InstBuilder, MemFlagsData as MemFlags, Signature, Type, Value, types,
+    AbiParam, ConstantData, Endianness, Function, InstBuilder, MemFlagsData as MemFlags, Signature,
+    StackSlot, StackSlotData, StackSlotKind, Type, Value, types,
 };
 use cranelift_codegen::isa::TargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
-use crate::isa::Capabilities;
+use crate::isa::{Capabilities, Vectors};
+use crate::pixels::{GROUP, Pixels};
+use crate::reach;
 
 /// State of the translation of one kernel.
 pub(crate) struct Translator<'a, 'f> {
@@ -23,8 +26,21 @@ pub(crate) struct Translator<'a, 'f> {
     pub(crate) values: Vec<Option<Value>>,
     /// Pointers that are in registers where we are.
     pointers: HashMap<Pointer, Value>,
-    pointer_type: Type,
+    /// More pointers, at these offsets in bytes from those, ascending.
+    further: HashMap<Pointer, Vec<(i64, Value)>>,
+    /// Pixels of the statements that are being translated, and the vectors that are loaded already.
+    pixels: Pixels,
+    groups: Vec<Option<Value>>,
+    /// Memory through which vectors pass whose lanes are loaded or stored one by one.
+    pub(crate) slot: Option<StackSlot>,
+    pub(crate) pointer_type: Type,
+    /// Whether values wider than Cranelift can spill are in memory between definition and use, and where.
+    in_memory: bool,
+    kept: HashMap<ValueId, StackSlot>,
 }
+
+/// Bytes of a vector that Cranelift's spills keep: on RISC-V 0.135 stores and reloads 128 bits, whatever the length.
+pub(crate) const SPILLED_BYTES: usize = 16;
 
 /// The signature of a kernel of this many buffers.
 pub(crate) fn signature(buffers: usize, isa: &dyn TargetIsa) -> Signature {
@@ -33,8 +49,8 @@ pub(crate) fn signature(buffers: usize, isa: &dyn TargetIsa) -> Signature {
     signature
 }
 
-/// Cranelift's type of a value, if it has one.
-pub(crate) fn clif_type(ty: ValueType) -> Result<Type, String> {
+/// Cranelift's type of a value, if the target has it.
+pub(crate) fn clif_type(ty: ValueType, vectors: Vectors) -> Result<Type, String> {
     let element = match ty.element {
         Element::F32 => types::F32,
         Element::I32 => types::I32,
@@ -43,18 +59,26 @@ pub(crate) fn clif_type(ty: ValueType) -> Result<Type, String> {
     };
     match ty.lanes {
         1 => Ok(element),
-        lanes if lanes * ty.element.bytes() == 16 => {
+        lanes if vectors.has(lanes, ty.element.bytes()) => {
             element.by(lanes as u32).ok_or_else(|| format!("no vector type for {ty}"))
         }
-        _ => Err(format!("vectors here have 128 bits, {ty} has not")),
+        _ => Err(match vectors {
+            Vectors::None => format!("there are no vectors, but {ty} is one"),
+            Vectors::Fixed => format!("vectors here have 128 bits, {ty} has not"),
+            Vectors::UpTo(bytes) => {
+                format!("vectors here have 64 to {} bits and up to 16 lanes, {ty} has not", bytes * 8)
+            }
+        }),
     }
 }
 
-/// Translates a kernel. The error says what this back end can't do.
+/// Translates a kernel; `in_memory` keeps wide vectors out of registers but where they are used, for kernels that would
+/// run out of these. The error says what this back end can't do.
 pub(crate) fn function(
     kernel: &Kernel,
     isa: &dyn TargetIsa,
     capabilities: Capabilities,
+    in_memory: bool,
 ) -> Result<Function, String> {
     let mut function = Function::new();
     function.signature = signature(kernel.buffers.len(), isa);
@@ -75,12 +99,24 @@ pub(crate) fn function(
         capabilities,
         values: vec![None; kernel.values.len()],
         pointers,
+        further: HashMap::new(),
+        pixels: Pixels::default(),
+        groups: Vec::new(),
+        slot: None,
         pointer_type: isa.pointer_type(),
+        in_memory,
+        kept: HashMap::new(),
     };
     translator.block(&kernel.body)?;
     crate::frame::leave(&mut translator.builder, 0, &[]);
     translator.builder.finalize(isa.frontend_config());
     Ok(function)
+}
+
+/// Size of a value.
+pub(crate) fn bytes_of(kernel: &Kernel, value: ValueId) -> usize {
+    let ty = kernel.ty(value);
+    ty.lanes.saturating_mul(ty.element.bytes())
 }
 
 /// Accesses never trap (the verifier proved them in bounds) and promise no alignment (callers' tensors have only that of
@@ -91,11 +127,27 @@ pub(crate) fn memory_flags() -> MemFlags {
 
 impl Translator<'_, '_> {
     fn block(&mut self, statements: &[Statement]) -> Result<(), String> {
+        if !self.capabilities.by_element {
+            return self.statements(statements);
+        }
+        let pixels = Pixels::of(self.kernel, statements, self.capabilities.registers);
+        let groups = vec![None; pixels.groups.len()];
+        let outside =
+            (std::mem::replace(&mut self.pixels, pixels), std::mem::replace(&mut self.groups, groups));
+        let result = self.statements(statements);
+        (self.pixels, self.groups) = outside;
+        result
+    }
+
+    fn statements(&mut self, statements: &[Statement]) -> Result<(), String> {
         for statement in statements {
             match statement {
                 Statement::Let(value, expression) => {
-                    let result = self.expression(self.kernel.ty(*value), expression)?;
-                    self.values[value.0] = Some(result);
+                    let result = match self.pixel(*value)? {
+                        Some(pixel) => pixel,
+                        None => self.expression(self.kernel.ty(*value), expression)?,
+                    };
+                    self.define(*value, result);
                 }
                 Statement::Store { address, value, valid } => self.store(address, *value, *valid)?,
                 Statement::For { variable, count, carried, body } => {
@@ -119,8 +171,29 @@ impl Translator<'_, '_> {
         for pointer in &pointers {
             arguments.push(self.pointer(&pointer.without(variable))?);
         }
-        for c in carried {
+        let (kept, carried): (Vec<Carried>, Vec<Carried>) =
+            carried.iter().partition(|c| self.slot_of(c.parameter).is_some());
+        for c in &kept {
+            let initial = self.value(c.initial)?;
+            self.define(c.parameter, initial);
+        }
+        for c in &carried {
             arguments.push(self.value(c.initial)?);
+        }
+        let further = match self.capabilities.reach {
+            Some(reach) => reach::offsets(self.kernel, body, reach),
+            None => BTreeMap::new(),
+        };
+        // Those that depend on the variable; each is the pointer's number with an offset.
+        let further: Vec<(usize, i64)> = pointers
+            .iter()
+            .enumerate()
+            .flat_map(|(number, pointer)| {
+                further.get(pointer).into_iter().flatten().map(move |&o| (number, o))
+            })
+            .collect();
+        for &(number, offset) in &further {
+            arguments.push(self.builder.ins().iadd_imm_s(arguments[1 + number], offset));
         }
         let block = self.builder.create_block();
         let parameters: Vec<Value> = arguments
@@ -137,23 +210,43 @@ impl Translator<'_, '_> {
         for (pointer, &parameter) in pointers.iter().zip(&parameters[1..]) {
             self.pointers.insert(pointer.clone(), parameter);
         }
-        for (c, &parameter) in carried.iter().zip(&parameters[1 + pointers.len()..]) {
+        let of_carried = 1 + pointers.len();
+        for (c, &parameter) in carried.iter().zip(&parameters[of_carried..]) {
             self.values[c.parameter.0] = Some(parameter);
+        }
+        let of_further = &parameters[of_carried + carried.len()..];
+        for (&(number, offset), &parameter) in further.iter().zip(of_further) {
+            self.further.entry(pointers[number].clone()).or_default().push((offset, parameter));
         }
         self.block(body)?;
 
         let counter = self.builder.ins().iadd_imm_s(parameters[0], -1);
         let mut next = vec![counter];
+        let mut steps = Vec::with_capacity(pointers.len());
         for (pointer, &parameter) in pointers.iter().zip(&parameters[1..]) {
             let bytes = self.kernel.buffers[pointer.buffer.0].element.bytes() as i64;
             let step = pointer.coefficient(variable).unwrap_or(0).saturating_mul(bytes);
             next.push(self.builder.ins().iadd_imm_s(parameter, step));
+            steps.push(step);
             self.pointers.remove(pointer);
+            self.further.remove(pointer);
         }
-        for c in carried {
+        for c in &carried {
             let value = self.value(c.next)?;
             next.push(value);
-            self.values[c.result.0] = Some(value);
+            self.define(c.result, value);
+        }
+        // All at once: one's next value may be another's parameter.
+        for c in &kept {
+            let value = self.value(c.next)?;
+            self.define(c.result, value);
+        }
+        for c in &kept {
+            let value = self.value(c.result)?;
+            self.define(c.parameter, value);
+        }
+        for (&(number, _), &parameter) in further.iter().zip(of_further) {
+            next.push(self.builder.ins().iadd_imm_s(parameter, steps[number]));
         }
         let next: Vec<_> = next.into_iter().map(Into::into).collect();
         let exit = self.builder.create_block();
@@ -164,9 +257,55 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
+    /// The pixel of a load that is a lane of a vector of pixels, in all lanes.
+    pub(crate) fn pixel(&mut self, value: ValueId) -> Result<Option<Value>, String> {
+        let Some(&(number, lane)) = self.pixels.lanes.get(&value) else { return Ok(None) };
+        let group = match self.groups[number] {
+            Some(group) => group,
+            None => {
+                let address = self.pixels.groups[number].clone();
+                let (pointer, offset) = self.place(&address)?;
+                // Cranelift shuffles bytes only, and sees the multiply-add by a lane behind such a shuffle.
+                let group = self.builder.ins().load(types::I8X16, memory_flags(), pointer, offset);
+                self.groups[number] = Some(group);
+                group
+            }
+        };
+        let bytes: Vec<u8> = (0..GROUP as u8).flat_map(|_| (0..4).map(|byte| lane * 4 + byte)).collect();
+        let mask = self.builder.func.dfg.immediates.push(ConstantData::from(bytes));
+        let all = self.builder.ins().shuffle(group, group, mask);
+        let flags = MemFlags::new().with_endianness(Endianness::Little);
+        Ok(Some(self.builder.ins().bitcast(types::F32X4, flags, all)))
+    }
+
     /// The value of a kernel's value.
-    pub(crate) fn value(&self, value: ValueId) -> Result<Value, String> {
+    pub(crate) fn value(&mut self, value: ValueId) -> Result<Value, String> {
+        if let Some(slot) = self.slot_of(value) {
+            let ty = clif_type(self.kernel.ty(value), self.capabilities.vectors)?;
+            return Ok(self.builder.ins().stack_load(self.pointer_type, ty, slot, 0));
+        }
         self.values[value.0].ok_or_else(|| format!("{value} is not defined"))
+    }
+
+    /// Remembers what a kernel's value is.
+    fn define(&mut self, value: ValueId, result: Value) {
+        match self.slot_of(value) {
+            Some(slot) => {
+                self.builder.ins().stack_store(self.pointer_type, result, slot, 0);
+            }
+            None => self.values[value.0] = Some(result),
+        }
+    }
+
+    /// The place of a value that is in memory.
+    fn slot_of(&mut self, value: ValueId) -> Option<StackSlot> {
+        let bytes = bytes_of(self.kernel, value);
+        (self.in_memory && bytes > SPILLED_BYTES).then(|| {
+            *self.kept.entry(value).or_insert_with(|| {
+                let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes as u32, 4);
+                self.builder.create_sized_stack_slot(data)
+            })
+        })
     }
 
     fn pointer(&self, pointer: &Pointer) -> Result<Value, String> {
@@ -176,12 +315,20 @@ impl Translator<'_, '_> {
 
     /// Pointer and offset in bytes of an access.
     pub(crate) fn place(&mut self, address: &Address) -> Result<(Value, i32), String> {
-        let pointer = self.pointer(&Pointer::of(address))?;
+        let key = Pointer::of(address);
+        let mut pointer = self.pointer(&key)?;
         let bytes = self.kernel.buffers[address.buffer.0].element.bytes() as i64;
-        let offset = address.index.constant.checked_mul(bytes).ok_or("an offset overflows")?;
-        // Partial accesses add up to 16 bytes to it.
+        let mut offset = address.index.constant.checked_mul(bytes).ok_or("an offset overflows")?;
+        if let Some(reach) = self.capabilities.reach
+            && !(-reach..reach).contains(&offset)
+            && let Some(further) = self.further.get(&key)
+            && let Some(&(start, other)) = further.iter().rev().find(|&&(start, _)| start <= offset)
+        {
+            (pointer, offset) = (other, offset - start);
+        }
+        // Partial accesses add up to a vector's bytes to it.
         match i32::try_from(offset) {
-            Ok(offset) if offset < i32::MAX - 16 => Ok((pointer, offset)),
+            Ok(offset) if offset < i32::MAX - 256 => Ok((pointer, offset)),
             _ => {
                 let offset = self.builder.ins().iconst(self.pointer_type, offset);
                 Ok((self.builder.ins().iadd(pointer, offset), 0))

@@ -15,8 +15,8 @@ pub(crate) struct Architecture {
     pub(crate) implied: &'static [(&'static str, &'static str)],
     /// Vectors up to so many bits need this feature; ascending. Wider vectors don't exist.
     pub(crate) vectors: &'static [(u32, &'static str)],
-    /// More vector registers than this need the feature.
-    pub(crate) registers: Option<(u32, &'static str)>,
+    /// How many vector registers there can be, and the feature that this many need.
+    pub(crate) registers: &'static [(u32, Option<&'static str>)],
     /// The feature that has the fused multiply-add; none if the base instruction set has it.
     pub(crate) fma: Option<&'static str>,
 }
@@ -102,7 +102,7 @@ const X86_64: Architecture = Architecture {
     ],
     vectors: &[(128, "sse2"), (256, "avx"), (512, "avx512f")],
     // AVX-512F has 32 registers of 512 bits, but reaches the upper 16 with shorter vectors only by VL.
-    registers: Some((16, "avx512vl")),
+    registers: &[(16, None), (32, Some("avx512vl"))],
     fma: Some("fma"),
 };
 
@@ -117,7 +117,7 @@ const AARCH64: Architecture = Architecture {
         ("sve2", "sve"),
     ],
     vectors: &[(128, "neon"), (2048, "sve")],
-    registers: None,
+    registers: &[(32, None)],
     fma: None,
 };
 
@@ -136,7 +136,7 @@ const RISCV: Architecture = Architecture {
         ("zvl1024b", "zvl512b"),
     ],
     vectors: &[(128, "v"), (256, "zvl256b"), (512, "zvl512b"), (1024, "zvl1024b")],
-    registers: None,
+    registers: &[(32, None)],
     fma: Some("f"),
 };
 
@@ -193,7 +193,7 @@ mod tests {
         for architecture in [&X86_64, &AARCH64, &RISCV] {
             let implied = architecture.implied.iter().flat_map(|&(one, other)| [one, other]);
             let vectors = architecture.vectors.iter().map(|&(_, feature)| feature);
-            let registers = architecture.registers.iter().map(|&(_, feature)| feature);
+            let registers = architecture.registers.iter().filter_map(|&(_, feature)| feature);
             for name in implied.chain(vectors).chain(registers).chain(architecture.fma) {
                 assert!(architecture.names.contains(&name), "{name}");
             }

@@ -33,6 +33,8 @@ pub(crate) fn detect() -> Target {
         vector,
         cores: cores.filter(|n| limits::CORES.contains(n)),
         frequency_mhz: frequency(Path::new(CPU)),
+        power_milliwatts: None,
+        sources: Vec::new(),
     }
 }
 
@@ -89,7 +91,8 @@ fn caches(cpu: &Path) -> Caches {
             caches.line = line;
         }
     }
-    caches
+    // A virtual machine may show anything.
+    if limits::check(&caches).is_ok() { caches } else { GUESS }
 }
 
 /// The highest frequency in MHz, which the kernel gives in kHz; virtual machines seldom have it.

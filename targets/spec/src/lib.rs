@@ -15,13 +15,28 @@ pub use error::TargetError;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use target_lexicon::Triple;
+use target_lexicon::{Architecture, BinaryFormat, OperatingSystem, Triple};
 
 /// The descriptions that come with the crate: a target is added as one file and one line here.
 const BUILT_IN: &[(&str, &str)] = &[
     ("x86-64", include_str!("../data/x86-64.toml")),
     ("x86-64-v3", include_str!("../data/x86-64-v3.toml")),
     ("x86-64-v4", include_str!("../data/x86-64-v4.toml")),
+    ("x86-64-v3-windows", include_str!("../data/x86-64-v3-windows.toml")),
+    ("x86-64-v3-macos", include_str!("../data/x86-64-v3-macos.toml")),
+    ("aarch64", include_str!("../data/aarch64.toml")),
+    ("cortex-a53", include_str!("../data/cortex-a53.toml")),
+    ("cortex-a72", include_str!("../data/cortex-a72.toml")),
+    ("cortex-a76", include_str!("../data/cortex-a76.toml")),
+    ("neoverse-n1", include_str!("../data/neoverse-n1.toml")),
+    ("apple-m1", include_str!("../data/apple-m1.toml")),
+    ("aarch64-none-elf", include_str!("../data/aarch64-none-elf.toml")),
+    ("rv64gc", include_str!("../data/rv64gc.toml")),
+    ("rv64gcv", include_str!("../data/rv64gcv.toml")),
+    ("rv64gcv-zvl256b", include_str!("../data/rv64gcv-zvl256b.toml")),
+    ("rv64gcv-zvl512b", include_str!("../data/rv64gcv-zvl512b.toml")),
+    ("spacemit-k1", include_str!("../data/spacemit-k1.toml")),
+    ("riscv64gc-unknown-none-elf", include_str!("../data/riscv64gc-unknown-none-elf.toml")),
 ];
 
 /// A processor with its operating system.
@@ -46,6 +61,10 @@ pub struct Target {
     pub cores: Option<u32>,
     /// Highest frequency of a core, where known; for estimates only.
     pub frequency_mhz: Option<u32>,
+    /// Power of the whole processor under load, where published; for estimates only.
+    pub power_milliwatts: Option<u32>,
+    /// Where the figures come from, for people.
+    pub sources: Vec<String>,
 }
 
 /// Vector unit of a target.
@@ -82,6 +101,17 @@ pub struct Issue {
     pub loads: u32,
 }
 
+/// Format of object files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectFormat {
+    /// Linux, and where there is no operating system.
+    Elf,
+    /// Apple's systems.
+    MachO,
+    /// Windows.
+    Coff,
+}
+
 impl Target {
     /// Names of the built-in targets, and `host`.
     pub fn names() -> Vec<&'static str> {
@@ -112,6 +142,37 @@ impl Target {
     /// The description as a file's text, which [`Target::from_toml`] reads back to an equal target.
     pub fn to_toml(&self) -> String {
         schema::print(self)
+    }
+
+    /// Format of the target's object files.
+    pub fn object_format(&self) -> ObjectFormat {
+        match self.triple.binary_format {
+            BinaryFormat::Macho => ObjectFormat::MachO,
+            BinaryFormat::Coff => ObjectFormat::Coff,
+            _ => ObjectFormat::Elf,
+        }
+    }
+
+    /// Whether there is an operating system, which could load a shared library.
+    pub fn has_operating_system(&self) -> bool {
+        self.triple.operating_system != OperatingSystem::None_
+    }
+
+    /// Whether the architecture is 64-bit Arm.
+    pub fn is_aarch64(&self) -> bool {
+        matches!(self.triple.architecture, Architecture::Aarch64(_))
+    }
+
+    /// What GNU's cross compilers for the target start with, as in `aarch64-linux-gnu-gcc`; none but for Linux.
+    pub fn gnu_prefix(&self) -> Option<String> {
+        let architecture = match self.triple.architecture {
+            Architecture::X86_64 => "x86_64",
+            Architecture::Aarch64(_) => "aarch64",
+            Architecture::Riscv64(_) => "riscv64",
+            _ => return None,
+        };
+        let linux = self.triple.operating_system == OperatingSystem::Linux;
+        linux.then(|| format!("{architecture}-linux-gnu"))
     }
 
     /// Whether the target has a feature.

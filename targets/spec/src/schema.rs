@@ -12,6 +12,7 @@ use target_lexicon::Triple;
 use toml::Spanned;
 
 use crate::features::{self, Architecture};
+use crate::limits::Key;
 use crate::{Caches, Issue, Target, TargetError, Vector, limits};
 
 /// The version of the schema that this crate reads and writes.
@@ -35,6 +36,10 @@ struct File {
     cores: Option<Spanned<u32>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     frequency_mhz: Option<Spanned<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    power_milliwatts: Option<Spanned<u32>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<Spanned<String>>,
     vector: VectorTable,
     caches: CachesTable,
     issue: IssueTable,
@@ -96,7 +101,7 @@ pub(crate) fn parse(text: &str, origin: &str) -> Result<Target, TargetError> {
     let features = source.features(&file.features, &triple, architecture)?;
     Ok(Target {
         name: source.name(&file.name)?,
-        description: source.description(&file.description)?,
+        description: source.line("the description", &file.description)?,
         vector: source.vector(&file.vector, &features, architecture)?,
         caches: source.caches(&file.caches)?,
         issue: Issue {
@@ -109,6 +114,12 @@ pub(crate) fn parse(text: &str, origin: &str) -> Result<Target, TargetError> {
             .as_ref()
             .map(|mhz| source.within("frequency_mhz", mhz, limits::FREQUENCY_MHZ))
             .transpose()?,
+        power_milliwatts: file
+            .power_milliwatts
+            .as_ref()
+            .map(|power| source.within("power_milliwatts", power, limits::POWER_MILLIWATTS))
+            .transpose()?,
+        sources: file.sources.iter().map(|text| source.line("a source", text)).collect::<Result<_, _>>()?,
         triple,
         features,
     })
@@ -162,13 +173,12 @@ impl Source<'_> {
         Err(self.error(name, problem))
     }
 
-    fn description(&self, description: &Spanned<String>) -> Result<String, TargetError> {
-        if description.get_ref().chars().any(char::is_control) {
-            return Err(
-                self.error(description, "the description must be one line, without control codes".into())
-            );
+    /// A text that is printed to people.
+    fn line(&self, what: &str, text: &Spanned<String>) -> Result<String, TargetError> {
+        if text.get_ref().chars().any(char::is_control) {
+            return Err(self.error(text, format!("{what} must be one line, without control codes")));
         }
-        Ok(description.get_ref().clone())
+        Ok(text.get_ref().clone())
     }
 
     fn features(
@@ -235,13 +245,20 @@ impl Source<'_> {
         }
         let range = if bits.is_empty() { 0..=0 } else { limits::REGISTERS };
         let registers = self.within("registers", &table.registers, range)?;
-        if let Some((most, feature)) = architecture.and_then(|a| a.registers)
-            && registers > most
-            && !features.contains(feature)
-        {
-            let problem =
-                format!("more than {most} registers need the feature '{feature}', which is missing");
-            return Err(self.error(&table.registers, problem));
+        let counts = architecture.map_or(&[][..], |a| a.registers);
+        if !bits.is_empty() && !counts.is_empty() {
+            let Some(&(_, feature)) = counts.iter().find(|(count, _)| *count == registers) else {
+                let counts: Vec<String> = counts.iter().map(|(count, _)| count.to_string()).collect();
+                let problem = format!(
+                    "registers is {registers}, but this architecture has {} vector registers",
+                    counts.join(" or ")
+                );
+                return Err(self.error(&table.registers, problem));
+            };
+            if let Some(feature) = feature.filter(|feature| !features.contains(*feature)) {
+                let problem = format!("{registers} registers need the feature '{feature}', which is missing");
+                return Err(self.error(&table.registers, problem));
+            }
         }
         let fma = *table.fma.get_ref();
         if let Some(feature) = architecture.and_then(|a| a.fma)
@@ -262,30 +279,30 @@ impl Source<'_> {
             l2: self.within("l2", &table.l2, limits::CACHE)?,
             l3: self.within("l3", &table.l3, limits::CACHE)?,
         };
-        let none = [caches.l1d, caches.l2, caches.l3].iter().all(|&bytes| bytes == 0);
-        if limits::is_line(caches.line) || (caches.line == 0 && none) {
-            return Ok(caches);
-        }
-        let (least, most) = (limits::LINE.start(), limits::LINE.end());
-        let problem = format!(
-            "line is {}, expected a power of two, {least} to {most}, or 0 if there is no cache",
-            caches.line
-        );
-        Err(self.error(&table.line, problem))
+        let Err((key, problem)) = limits::check(&caches) else { return Ok(caches) };
+        let place = match key {
+            Key::Line => &table.line,
+            Key::L1d => &table.l1d,
+            Key::L2 => &table.l2,
+            Key::L3 => &table.l3,
+        };
+        Err(self.error(place, problem))
     }
 }
 
 /// Writes a description.
 pub(crate) fn print(target: &Target) -> String {
-    let Target { name, description, triple, features, vector, caches, issue, cores, frequency_mhz } = target;
+    let Target { name, description, triple, features, vector, caches, issue, .. } = target;
     let file = File {
         version: VERSION,
         name: unplaced(name.clone()),
         description: unplaced(description.clone()),
         triple: unplaced(triple.to_string()),
         features: features.iter().cloned().map(unplaced).collect(),
-        cores: cores.map(unplaced),
-        frequency_mhz: frequency_mhz.map(unplaced),
+        cores: target.cores.map(unplaced),
+        frequency_mhz: target.frequency_mhz.map(unplaced),
+        power_milliwatts: target.power_milliwatts.map(unplaced),
+        sources: target.sources.iter().cloned().map(unplaced).collect(),
         vector: VectorTable {
             bits: vector.bits.iter().copied().map(unplaced).collect(),
             registers: unplaced(vector.registers),

@@ -1,15 +1,18 @@
 //! Compiles a kernel with a back end, runs it, and compares what it leaves in memory with what the interpreter leaves.
 
+use std::cell::Cell;
+
 use avocet_ir::kernel::{
     Access, BinaryOp, Buffer, Element, Expression, Kernel, KernelBuilder, Statement, ValueId,
 };
 use avocet_ir::program::{Call, MemoryPlan, Port, Program, Step, Storage};
 use avocet_ir::tensor::DType;
 use avocet_ir::{Shape, TensorType};
-use avocet_reference::kernel::{Memory, run_kernel};
+use avocet_reference::kernel as interpreter;
 use avocet_target_cranelift::jit::Code;
 
 use crate::back_ends::{BackEnd, back_ends};
+use crate::emulator::{Left, Memory, run_kernel};
 use crate::memory::{Edge, Guarded, call};
 
 /// Contents of a kernel's buffers, those that it writes included.
@@ -30,63 +33,86 @@ pub fn unwritten(elements: usize) -> Vec<u8> {
     floats(&(0..elements).map(|i| i as f32 * 0.25 - 9.0).collect::<Vec<f32>>())
 }
 
+/// Calls of [`check_all`] in a test that check every emulated target. Many more are variations of these, of which each
+/// takes its turn on one of those targets: emulation, and interpreting once more for each number of lanes, are slow.
+const WHOLE: usize = 8;
+
 /// Checks a kernel of each number of lanes on each back end. `make` gives the kernel with its buffers' contents.
 pub fn check_all(element: Element, make: impl Fn(usize) -> (Kernel, Contents)) {
-    for back_end in back_ends() {
-        for lanes in back_end.lanes(element) {
-            let (kernel, contents) = make(lanes);
-            check(&back_end, &kernel, &contents);
-        }
+    thread_local! {
+        static CALLS: Cell<usize> = const { Cell::new(0) };
+    }
+    let call = CALLS.replace(CALLS.get() + 1);
+    let places = back_ends().iter().flat_map(|b| b.lanes(element).into_iter().map(move |lanes| (b, lanes)));
+    let (emulated, here): (Vec<_>, Vec<_>) = places.partition(|(back_end, _)| back_end.emulator.is_some());
+    let turn = (call < WHOLE).then_some(&emulated[..]);
+    let turn = turn.unwrap_or_else(|| std::slice::from_ref(&emulated[call % emulated.len()]));
+    for (back_end, lanes) in here.iter().chain(turn) {
+        let (kernel, contents) = make(*lanes);
+        check(back_end, &kernel, &contents);
     }
 }
 
 /// Checks a kernel on a back end that must take it.
 pub fn check(back_end: &BackEnd, kernel: &Kernel, contents: &Contents) {
     let expected = interpret(back_end, kernel, contents);
-    let program = program(kernel);
-    let code = compile(back_end, kernel, &program);
     for edge in [Edge::End, Edge::Start] {
-        let guarded = |access: Access| -> Vec<Guarded> {
-            let buffers = kernel.buffers.iter().zip(contents);
-            buffers.filter(|(b, _)| b.access == access).map(|(_, c)| Guarded::new(c, edge)).collect()
-        };
-        let (mut inputs, mut outputs) = (guarded(Access::Read), guarded(Access::Write));
-        assert_eq!(call(&code, &mut inputs, &mut outputs), 0);
-        let (mut inputs, mut outputs) = (inputs.iter(), outputs.iter());
-        for (buffer, expected) in kernel.buffers.iter().zip(&expected) {
-            let memory = match buffer.access {
-                Access::Read => inputs.next(),
-                Access::Write => outputs.next(),
-            };
-            let memory = memory.expect("as many as buffers");
+        let memories: Vec<_> = contents.iter().map(|c| Memory { first: c.clone(), second: None }).collect();
+        let left = run(back_end, kernel, &memories, edge);
+        for ((buffer, (contents, intact)), expected) in kernel.buffers.iter().zip(&left).zip(&expected) {
             let place = || format!("{}, {edge:?}, {}", back_end.name(), buffer.name);
-            compare(buffer.element, &memory.contents(), expected, &|problem| {
+            compare(buffer.element, contents, expected, &|problem| {
                 panic!("{}: {problem}\n{kernel}", place());
             });
-            assert!(memory.margin_is_intact(), "{}: writes around the buffer\n{kernel}", place());
+            assert!(*intact, "{}: writes around the buffer\n{kernel}", place());
         }
     }
+}
+
+/// What a kernel leaves in its buffers, which lie between guards.
+pub fn run(back_end: &BackEnd, kernel: &Kernel, memories: &[Memory], edge: Edge) -> Vec<Left> {
+    let code = back_end.backend.compile(kernel);
+    let code = code.unwrap_or_else(|e| panic!("{}: {e}\n{kernel}", back_end.name()));
+    if let Some(emulator) = &back_end.emulator {
+        return run_kernel(emulator, &code.bytes, memories, edge == Edge::End);
+    }
+    let program = program(kernel);
+    let code = Code::new(&program, &[code], &back_end.target);
+    let code = code.unwrap_or_else(|e| panic!("{}: {e}", back_end.name()));
+    let guarded = |access: Access| -> Vec<Guarded> {
+        let memories = kernel.buffers.iter().zip(memories).filter(|(buffer, _)| buffer.access == access);
+        let guard = |memory: &Memory| match &memory.second {
+            None => Guarded::new(&memory.first, edge),
+            Some((distance, second)) => Guarded::sparse(&memory.first, second, *distance),
+        };
+        memories.map(|(_, memory)| guard(memory)).collect()
+    };
+    let (mut inputs, mut outputs) = (guarded(Access::Read), guarded(Access::Write));
+    assert_eq!(call(&code, &mut inputs, &mut outputs), 0);
+    let (mut inputs, mut outputs) = (inputs.iter(), outputs.iter());
+    let left = kernel.buffers.iter().map(|buffer| {
+        let memory = match buffer.access {
+            Access::Read => inputs.next(),
+            Access::Write => outputs.next(),
+        };
+        let memory = memory.expect("as many as buffers");
+        (memory.contents(), memory.margin_is_intact())
+    });
+    left.collect()
 }
 
 /// What the interpreter leaves in the buffers.
 pub fn interpret(back_end: &BackEnd, kernel: &Kernel, contents: &Contents) -> Contents {
     kernel.verify().unwrap_or_else(|e| panic!("{e}\n{kernel}"));
     let buffers: Vec<_> = (0..contents.len()).map(|number| (number, 0)).collect();
-    let mut memories: Vec<Memory> = contents.iter().cloned().map(Memory::filled).collect();
+    let mut memories: Vec<_> = contents.iter().cloned().map(interpreter::Memory::filled).collect();
     let result = if back_end.target.vector.fma {
-        run_kernel(kernel, &mut memories, &buffers)
+        interpreter::run_kernel(kernel, &mut memories, &buffers)
     } else {
-        run_kernel(&unfused(kernel), &mut memories, &buffers)
+        interpreter::run_kernel(&unfused(kernel), &mut memories, &buffers)
     };
     result.unwrap_or_else(|e| panic!("{e}\n{kernel}"));
     memories.iter().map(|memory| memory.bytes().to_vec()).collect()
-}
-
-/// The code of a kernel in this process.
-pub fn compile(back_end: &BackEnd, kernel: &Kernel, program: &Program) -> Code {
-    let code = back_end.backend.compile(kernel);
-    let code = code.unwrap_or_else(|e| panic!("{}: {e}\n{kernel}", back_end.name()));
-    Code::new(program, &[code], &back_end.target).unwrap_or_else(|e| panic!("{}: {e}", back_end.name()))
 }
 
 /// The first difference of two buffers, if any. A NaN is as good as another: which operand's payload survives depends on

@@ -6,4 +6,5 @@
 
 pub mod back_ends;
 pub mod check;
+pub mod emulator;
 pub mod memory;

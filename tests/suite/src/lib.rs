@@ -3,9 +3,11 @@
 //! - [`oracle`]: ONNX Runtime and the trained networks, by Python scripts in an environment that is made on first use;
 //! - [`npy`]: tensors in NumPy's file format, in which those scripts talk;
 //! - [`compare`]: how far two tensors are apart, and a readable account of it;
+//! - [`emulated`]: compiled networks under qemu;
 //! - [`files`]: folders, commands and the `avocet` program itself.
 
 pub mod compare;
+pub mod emulated;
 pub mod files;
 pub mod npy;
 pub mod oracle;

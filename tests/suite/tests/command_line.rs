@@ -164,3 +164,44 @@ fn a_folder_that_can_not_be_written_leaves_nothing() {
     refused(&output, "error: writing");
     assert_eq!(contents(folder.path()).len(), 1);
 }
+
+#[test]
+fn targets_are_listed_and_printed() {
+    let text = stdout(&avocet(&["targets"]));
+    for line in ["host", "cortex-a72", "rv64gcv-zvl512b", "32 of 512", "Raspberry Pi 5", "aarch64-none-elf"] {
+        assert!(text.contains(line), "{text}");
+    }
+    let printed = stdout(&avocet(&["targets", "spacemit-k1"]));
+    let folder = temporary_folder();
+    let file = folder.path().join("my.toml");
+    std::fs::write(&file, &printed).expect("writable");
+    // What is printed can be read again, and compiled for.
+    let file = file.to_str().expect("UTF-8");
+    assert_eq!(stdout(&avocet(&["targets", file])), printed);
+    let output = avocet(&["inspect", "examples/squeezenet1_1.toml", "--emit", "asm", "--target", file]);
+    assert!(stdout(&output).contains("vfmacc"), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn impossible_targets_are_refused_with_line_and_reason() {
+    let printed = stdout(&avocet(&["targets", "rv64gcv"]));
+    let folder = temporary_folder();
+    let file = folder.path().join("my.toml");
+    let name = file.to_str().expect("UTF-8");
+    for (from, to, reason) in [
+        ("bits = [128]", "bits = [0]", "vector width 0: expected ascending powers of two"),
+        ("registers = 32", "registers = 3", "registers is 3, but this architecture has 32 vector registers"),
+        ("\"v\"", "\"w\"", "riscv64gc has no feature 'w'; known are: a, c, d"),
+        ("l1d = 32768", "l1d = 1073741824", "l2 is 262144, less than l1d with 1073741824"),
+        ("l1d = 32768", "l1d = 32", "l1d is 32; sizes are in bytes"),
+    ] {
+        assert!(printed.contains(from), "{printed}");
+        let text = printed.replace(from, to);
+        std::fs::write(&file, &text).expect("writable");
+        let output = avocet(&["compile", "examples/squeezenet1_1.toml", "-o", "unused", "--target", name]);
+        refused(&output, reason);
+        let line = 1 + text.lines().position(|line| line.contains(to)).expect("replaced");
+        let line = if reason.starts_with("l2") { line + 1 } else { line };
+        refused(&output, &format!("my.toml:{line}: "));
+    }
+}

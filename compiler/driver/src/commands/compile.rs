@@ -21,6 +21,9 @@ pub(crate) struct Arguments {
     /// Where the weights are.
     #[arg(long, value_enum, default_value_t = WeightsArgument::Embedded)]
     weights: WeightsArgument,
+    /// Program that links the shared library, a C compiler or a linker of the target; by default one that is found.
+    #[arg(long, value_name = "PROGRAM")]
+    linker: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -39,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     };
     let options = Options { name: arguments.name.clone(), weights, ..arguments.compilation.options()? };
     let artifact = arguments.compilation.compile_with(&model, &options)?;
-    let (written, failed) = artifact.write_all(&arguments.output)?;
+    let (written, failed) = artifact.write_all_with(&arguments.output, arguments.linker.as_deref())?;
     for path in written {
         say!("{}", path.display());
     }

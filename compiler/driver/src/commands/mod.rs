@@ -22,6 +22,7 @@ pub(crate) mod inspect;
 pub(crate) mod profile;
 mod progress;
 pub(crate) mod run;
+pub(crate) mod targets;
 pub(crate) mod tune;
 
 use std::io::Write;
@@ -125,20 +126,19 @@ fn dimension(text: &str) -> Result<(String, usize), String> {
 /// What to compile for.
 #[derive(Args, Debug)]
 struct TargetArguments {
-    /// A built-in target (host, x86-64, x86-64-v3, x86-64-v4), or a .toml file that describes one.
+    /// A built-in target (`avocet targets` lists them), or a .toml file that describes one.
     #[arg(long, default_value = "host", value_name = "NAME|FILE")]
     target: String,
 }
 
-impl TargetArguments {
-    fn target(&self) -> Result<Target, CommandError> {
-        if !self.target.ends_with(".toml") {
-            return Ok(Target::by_name(&self.target)?);
-        }
-        let path = PathBuf::from(&self.target);
-        let text = std::fs::read_to_string(&path).map_err(|source| CommandError::Read { path, source })?;
-        Ok(Target::from_toml(&text, &self.target)?)
+/// The target of a name, or of a file.
+fn target(name: &str) -> Result<Target, CommandError> {
+    if !name.ends_with(".toml") {
+        return Ok(Target::by_name(name)?);
     }
+    let path = PathBuf::from(name);
+    let text = std::fs::read_to_string(&path).map_err(|source| CommandError::Read { path, source })?;
+    Ok(Target::from_toml(&text, name)?)
 }
 
 /// How the code is arranged.
@@ -182,7 +182,7 @@ impl CompilationArguments {
 
     /// The same with options that come from [`Self::options`].
     pub(crate) fn compile_with(&self, model: &Model, options: &Options) -> Result<Artifact, CommandError> {
-        let target = self.target.target()?;
+        let target = target(&self.target.target)?;
         let progress = Progress::new();
         let artifact = model.compile_with(&target, options, &|stage| progress.stage(stage))?;
         drop(progress);

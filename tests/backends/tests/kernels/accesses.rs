@@ -1,10 +1,9 @@
 //! Loads and stores: each number of lanes, at each alignment, near and far. Buffers end, and start, at pages that fault.
 
 use avocet_backend_tests::back_ends::back_ends;
-use avocet_backend_tests::check::{
-    builder, check_all, compare, compile, floats, interpret, program, unwritten, words,
-};
-use avocet_backend_tests::memory::{Guarded, call};
+use avocet_backend_tests::check::{builder, check_all, compare, floats, interpret, run, unwritten, words};
+use avocet_backend_tests::emulator::Memory;
+use avocet_backend_tests::memory::Edge;
 use avocet_ir::kernel::{Access, Affine, Element, Kernel, KernelBuilder};
 
 const ELEMENTS: [Element; 4] = [Element::F32, Element::I32, Element::I64, Element::U8];
@@ -201,14 +200,15 @@ fn displacements_beyond_32_bits() {
                 );
                 let kernel = far_kernel(lanes, far);
                 kernel.verify().expect("valid");
-                let code = compile(&back_end, &kernel, &program(&kernel));
-                let mut inputs = [Guarded::sparse(&x0, &x1, far * 4)];
-                let mut outputs = [Guarded::sparse(&y0, &y1, far * 4)];
-                assert_eq!(call(&code, &mut inputs, &mut outputs), 0);
-                compare(Element::F32, &outputs[0].contents(), &expected[1], &|problem| {
+                let sparse = |first: &Vec<u8>, second: &Vec<u8>| Memory {
+                    first: first.clone(),
+                    second: Some((far * 4, second.clone())),
+                };
+                let left = run(&back_end, &kernel, &[sparse(&x0, &x1), sparse(&y0, &y1)], Edge::Start);
+                compare(Element::F32, &left[1].0, &expected[1], &|problem| {
                     panic!("{}: {problem}\n{kernel}", back_end.name());
                 });
-                assert!(outputs[0].margin_is_intact() && inputs[0].margin_is_intact());
+                assert!(left.iter().all(|(_, intact)| *intact));
             }
         }
     }

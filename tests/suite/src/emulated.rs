@@ -1,0 +1,113 @@
+//! Compiled networks in an emulated process: many objects, linked by the target's own C compiler into one program.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+
+use avocet::{Artifact, DType, Tensor};
+use avocet_backend_tests::emulator::{Emulator, missing};
+
+/// A program with networks in it, running.
+pub struct Networks {
+    child: Child,
+    artifacts: Vec<Artifact>,
+    /// Holds the program while it runs.
+    _folder: tempfile::TempDir,
+}
+
+impl Networks {
+    /// Links networks and starts the program. Their names must differ.
+    ///
+    /// # Panics
+    /// When the compiler or the emulator is missing, or does not take what avocet wrote.
+    pub fn start(emulator: &Emulator, artifacts: Vec<Artifact>) -> Self {
+        let folder = crate::files::temporary_folder();
+        let file = |name: &str| folder.path().join(name);
+        let write = |path: PathBuf, bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        };
+        let mut objects = String::new();
+        for artifact in &artifacts {
+            let name = format!("{}.o", artifact.name());
+            write(file(&name), &artifact.object().unwrap_or_else(|e| panic!("{name}: {e}")));
+            let _ = writeln!(objects, "{name}");
+        }
+        write(file("objects"), objects.as_bytes());
+        write(file("table.h"), table(&artifacts).as_bytes());
+        let host = concat!(env!("CARGO_MANIFEST_DIR"), "/src/network_host.c");
+        let arguments = ["-O1", "-static", "-Wall", "-Werror", "-I.", host, "@objects", "-o", "networks"];
+        emulator.compile(&arguments, folder.path());
+        let mut command = emulator.command(&file("networks"));
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let child = child.unwrap_or_else(|e| missing(emulator.qemu, &e));
+        Networks { child, artifacts, _folder: folder }
+    }
+
+    /// Runs a network twice; the error tells what it returned, or that the two results differ.
+    ///
+    /// # Panics
+    /// When the emulated process has ended.
+    pub fn run(&mut self, number: usize, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
+        let program = self.artifacts[number].program();
+        let name = self.artifacts[number].name();
+        let gone = |e: std::io::Error| panic!("{name} ended the emulated process: {e}");
+        let input = self.child.stdin.as_mut().expect("a pipe");
+        let mut request = u32::try_from(number).expect("few networks").to_le_bytes().to_vec();
+        for (port, tensor) in program.inputs.iter().zip(inputs) {
+            let values = tensor.as_f32().filter(|_| tensor.ty() == port.ty);
+            let values = values.ok_or_else(|| format!("input '{}' is of another type", port.name))?;
+            request.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        input.write_all(&request).and_then(|()| input.flush()).unwrap_or_else(gone);
+        let output = self.child.stdout.as_mut().expect("a pipe");
+        let mut status = [0; 4];
+        output.read_exact(&mut status).unwrap_or_else(gone);
+        let mut tensors = Vec::with_capacity(program.outputs.len());
+        for port in &program.outputs {
+            let mut bytes = vec![0; port.ty.bytes()];
+            output.read_exact(&mut bytes).unwrap_or_else(gone);
+            if port.ty.dtype != DType::F32 {
+                return Err(format!("output '{}' is {}", port.name, port.ty));
+            }
+            let values = bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes")));
+            tensors.push(
+                Tensor::f32(port.ty.dims(), values.collect::<Vec<f32>>()).expect("as many as its shape says"),
+            );
+        }
+        match u32::from_le_bytes(status) {
+            0 => Ok(tensors),
+            100 => Err("two runs gave different bits".into()),
+            status => Err(format!("it returned {status}")),
+        }
+    }
+}
+
+impl Drop for Networks {
+    fn drop(&mut self) {
+        // Without its input the program ends.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// The C header with the table of networks.
+fn table(artifacts: &[Artifact]) -> String {
+    let mut text = String::from(
+        "typedef struct { void *arena; const void *weights; void *parallel_for, *pool; } avocet_context;\n\
+         typedef int32_t invoke(const void *const *, void *const *, const avocet_context *);\n\
+         struct network { invoke *invoke; size_t arena, inputs, outputs; const size_t *bytes; };\n",
+    );
+    let mut rows = String::new();
+    for artifact in artifacts {
+        let (name, program) = (artifact.name(), artifact.program());
+        let ports = program.inputs.iter().chain(&program.outputs);
+        let bytes: Vec<String> = ports.map(|port| port.ty.bytes().to_string()).collect();
+        let _ = writeln!(text, "invoke {name}_invoke;");
+        let _ = writeln!(text, "static const size_t {name}_bytes[] = {{{}}};", bytes.join(", "));
+        let (inputs, outputs) = (program.inputs.len(), program.outputs.len());
+        let arena = artifact.plan().bytes;
+        let _ = writeln!(rows, "    {{{name}_invoke, {arena}, {inputs}, {outputs}, {name}_bytes}},");
+    }
+    text + "static const struct network networks[] = {\n" + &rows + "};\n"
+}

@@ -1,0 +1,122 @@
+//! AArch64 and RISC-V, without vectors and with each vector length, under qemu: every operator case against ONNX Runtime,
+//! every example network against the reference interpreter, and the C example with trained weights.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use avocet::{Artifact, LoadOptions, Model, Options, Target, Tensor};
+use avocet_backend_tests::emulator::{EMULATORS, Emulator};
+use avocet_tests::compare::{assert_close, compare};
+use avocet_tests::emulated::Networks;
+use avocet_tests::files::{avocet_program, run, temporary_folder, workspace_root};
+use avocet_tests::oracle::oracle;
+
+const TOLERANCE: f64 = 1e-4;
+
+/// Edge of the pictures that example networks get: emulation is slow, and a smaller picture runs the same kinds of kernels.
+const EDGE: &str = "32";
+
+fn options(name: String) -> Options {
+    Options { name: Some(name), verify: true, ..Options::default() }
+}
+
+/// All operator cases that avocet takes, in one program.
+fn operators(emulator: &Emulator) {
+    let target = emulator.target();
+    let (mut cases, mut artifacts) = (Vec::new(), Vec::new());
+    for case in oracle().operator_cases().unwrap() {
+        // What is refused is so for every target; the test of the machine at hand holds the list of it.
+        let Ok(model) = Model::open(case.model(), &LoadOptions::default()) else { continue };
+        if model.compile(&Target::host(), &Options::default()).is_err() {
+            continue;
+        }
+        let artifact = model.compile(&target, &options(format!("case_{}", cases.len())));
+        artifacts.push(artifact.unwrap_or_else(|e| panic!("{}: {e}", case.name)));
+        cases.push(case);
+    }
+    assert!(cases.len() > 400, "only {} cases", cases.len());
+    let mut networks = Networks::start(emulator, artifacts);
+    let (mut report, mut failed) = (String::new(), 0);
+    for (number, case) in cases.iter().enumerate() {
+        let expected = case.run().unwrap();
+        let inputs: Vec<Tensor> = expected.inputs.iter().map(|t| t.tensor.clone()).collect();
+        let result = networks.run(number, &inputs).and_then(|outputs| {
+            for (got, expected) in outputs.iter().zip(&expected.outputs) {
+                compare(got, &expected.tensor, TOLERANCE).map_err(|e| format!("'{}': {e}", expected.name))?;
+            }
+            Ok(())
+        });
+        if let Err(problem) = result {
+            failed += 1;
+            let _ = writeln!(report, "{} (opset {}): {problem}", case.name, case.opset);
+        }
+    }
+    assert_eq!(failed, 0, "{}: of {} cases:\n{report}", emulator.target, cases.len());
+}
+
+#[test]
+fn operators_agree_with_onnx_runtime_on_aarch64() {
+    operators(&EMULATORS[0]);
+}
+
+#[test]
+fn operators_agree_with_onnx_runtime_on_riscv() {
+    EMULATORS[1..].iter().for_each(operators);
+}
+
+#[test]
+fn example_networks_agree_with_the_reference() {
+    let mut files: Vec<_> = std::fs::read_dir(workspace_root().join("examples"))
+        .expect("the examples")
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 13, "{files:?}");
+    for path in files {
+        let what = path.display().to_string();
+        let text = std::fs::read_to_string(&path).expect("readable");
+        assert!(text.contains("height = 224, width = 224"), "{what}");
+        let text = text.replace("= 224", &format!("= {EDGE}"));
+        let model = Model::from_description(&text, &what).unwrap_or_else(|e| panic!("{e}"));
+        let dims = model.inputs()[0].ty.dims().to_vec();
+        let count = dims.iter().product::<usize>();
+        let data: Vec<f32> = (0..count).map(|i| ((i * 7919 % 2003) as f32) / 1001.5 - 1.0).collect();
+        let input = [Tensor::f32(dims, data).expect("an input's shape")];
+        let expected = model.reference(&input).unwrap_or_else(|e| panic!("{what}: {e}"));
+        for emulator in &EMULATORS {
+            let what = format!("{what} on {}", emulator.target);
+            let artifact: Artifact = model
+                .compile(&emulator.target(), &options("network".into()))
+                .unwrap_or_else(|e| panic!("{what}: {e}"));
+            let got = Networks::start(emulator, vec![artifact]).run(0, &input);
+            let got = got.unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert_close(&what, &got[0], &expected[0], TOLERANCE);
+        }
+    }
+}
+
+/// The static library as a user of a cross compiler gets it, in the program of `examples/c_host`.
+#[test]
+fn a_c_program_classifies_under_emulation() {
+    let weights = oracle().trained_network("efficientnet_lite0.pth").unwrap();
+    let pictures = oracle().pictures("efficientnet_lite0").unwrap();
+    let picture = pictures.iter().find(|p| p.class.is_some()).expect("a picture with a class");
+    for emulator in [&EMULATORS[0], &EMULATORS[3]] {
+        let folder = temporary_folder();
+        let mut command = Command::new(avocet_program());
+        command.args(["compile", "--target", emulator.target, "--weights-file"]).arg(&weights);
+        command.arg("-o").arg(folder.path()).arg(workspace_root().join("examples/efficientnet_lite0.toml"));
+        run(&mut command).unwrap_or_else(|e| panic!("{e}"));
+        let source = workspace_root().join("examples/c_host/classify.c");
+        let warnings =
+            ["-std=c99", "-D_GNU_SOURCE", "-O2", "-static", "-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+        let files = ["-I.", source.to_str().expect("UTF-8"), "libefficientnet_lite0.a", "-o", "classify"];
+        emulator.compile(&[&warnings[..], &files].concat(), folder.path());
+        let path = folder.path().join("picture.ppm");
+        std::fs::write(&path, picture.ppm()).expect("writable");
+        let output = run(emulator.command(&folder.path().join("classify")).arg(&path)).unwrap();
+        let class = output.split_whitespace().next().and_then(|word| word.parse::<usize>().ok());
+        assert_eq!(class, picture.class, "{} on {}:\n{output}", picture.name, emulator.target);
+    }
+}
