@@ -102,7 +102,7 @@ pub fn lower(graph: &Graph, schedules: &Schedules) -> Result<Program, LowerError
     for id in graph.topological()? {
         lowering.node(graph, id, schedules)?;
     }
-    lowering.copy_outputs(graph);
+    lowering.copy_outputs(graph, schedules.scalar);
     lowering.program.verify()?;
     Ok(lowering.program)
 }
@@ -258,14 +258,14 @@ impl Lowering {
     }
 
     /// Copies results that are not written where they belong.
-    fn copy_outputs(&mut self, graph: &Graph) {
+    fn copy_outputs(&mut self, graph: &Graph, scalar: bool) {
         for (number, output) in graph.outputs().iter().enumerate() {
             let source = self.value(graph, output.value);
             let ty = graph.ty(output.value);
             if source == Storage::Output(number) || ty.shape.elements() == 0 {
                 continue;
             }
-            let kernel = self.kernel(copy(ty));
+            let kernel = self.kernel(copy(ty, scalar));
             let arguments = vec![source.into(), Storage::Output(number).into()];
             let call = Call { kernel, arguments, in_place: Vec::new(), node: output.name.clone() };
             self.program.steps.push(Step::sequential(vec![call]));
@@ -280,9 +280,9 @@ pub(crate) fn scheduled(graph: &Graph, id: NodeId, schedules: &Schedules) -> Res
 }
 
 /// A plain copy of a tensor, 16 bytes at a time: narrower than the target's vectors perhaps, but a copy is rare.
-fn copy(ty: &TensorType) -> Kernel {
+fn copy(ty: &TensorType, scalar: bool) -> Kernel {
     let element = Element::from(ty.dtype);
-    movement::copy("copy", element, ty.shape.elements(), 16 / element.bytes())
+    movement::copy("copy", element, ty.shape.elements(), if scalar { 1 } else { 16 / element.bytes() })
 }
 
 /// A hash that is the same in each run: the default hasher with its fixed keys.

@@ -44,7 +44,7 @@ pub struct ScheduleOptions {
 
 /// Chooses a schedule for each node that is computed.
 pub fn schedule(graph: &Graph, machine: &Machine, options: ScheduleOptions) -> Result<Schedules, GraphError> {
-    let mut schedules = Schedules::default();
+    let mut schedules = Schedules { scalar: machine.lanes == 1, ..Schedules::default() };
     for id in graph.topological()? {
         if let Some(schedule) = choose(graph, id, machine, options) {
             schedules.nodes.insert(id, schedule);

@@ -151,6 +151,8 @@ pub struct Schedules {
     pub splits: BTreeMap<NodeId, Split>,
     /// Nodes computed together; no node is in two chains.
     pub chains: Vec<Chain>,
+    /// Whether the machine has no vectors, so that what no node's schedule tells about is done in scalars too.
+    pub scalar: bool,
 }
 
 impl Schedules {
