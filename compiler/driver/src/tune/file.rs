@@ -217,9 +217,20 @@ impl Tuned {
 
 /// All of a target that code for it, or its speed, depends on.
 fn describe(target: &Target) -> String {
-    // What is left out changes nothing: the description is for people, cores and frequency for estimates.
-    let Target { name, description: _, triple, features, vector, caches, issue, .. } =
-        target;
+    // What is left out changes nothing: the description and sources are for people, cores, frequency and power for estimates.
+    let Target {
+        name,
+        description: _,
+        triple,
+        features,
+        vector,
+        caches,
+        issue,
+        cores: _,
+        frequency_mhz: _,
+        power_milliwatts: _,
+        sources: _,
+    } = target;
     let Vector { bits, registers, fma } = vector;
     let Caches { line, l1d, l2, l3 } = caches;
     let Issue { multiply_add, loads } = issue;
