@@ -31,7 +31,7 @@ const SECOND_CACHE: usize = 4;
 const NARROWER: usize = 16;
 /// Loads beside multiply-adds hinder those now and then: a cycle of loads costs one in so many, hidden or not. 5x5 and 9x3
 /// vectors of 16 lanes are 3 to 7 % faster than 14x2 where sums are short.
-const HINDRANCE: usize = 8;
+const HINDRANCE: usize = 16;
 /// Cycles of a block's epilogue for each of its vectors, and for itself.
 const EPILOGUE: usize = 2;
 const BLOCK: usize = 8;
