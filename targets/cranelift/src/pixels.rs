@@ -85,9 +85,12 @@ impl Uses {
     }
 }
 
+/// A load: number of its statement, value, address.
+type Load<'a> = (usize, ValueId, &'a Address);
+
 fn candidates(kernel: &Kernel, statements: &[Statement], uses: &Uses) -> Vec<Candidate> {
     // Loads by place; a place may be loaded more than once.
-    let mut places: BTreeMap<(Pointer, i64), Vec<(usize, ValueId, &Address)>> = BTreeMap::new();
+    let mut places: BTreeMap<(Pointer, i64), Vec<Load<'_>>> = BTreeMap::new();
     for (number, statement) in statements.iter().enumerate() {
         let Statement::Let(value, Expression::LoadBroadcast(address)) = statement else { continue };
         let (ty, buffer) = (kernel.ty(*value), &kernel.buffers[address.buffer.0]);

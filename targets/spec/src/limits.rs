@@ -49,7 +49,8 @@ pub(crate) fn check(caches: &Caches) -> Result<(), (Key, String)> {
     let levels = [(Key::L1d, "l1d", caches.l1d), (Key::L2, "l2", caches.l2), (Key::L3, "l3", caches.l3)];
     let present = levels.into_iter().filter(|&(_, _, bytes)| bytes > 0);
     let line = caches.line;
-    if !is_line(line) && !(line == 0 && present.clone().next().is_none()) {
+    let none = line == 0 && present.clone().next().is_none();
+    if !is_line(line) && !none {
         let (least, most) = (LINE.start(), LINE.end());
         let problem =
             format!("line is {line}, expected a power of two, {least} to {most}, or 0 if there is no cache");

@@ -199,7 +199,7 @@ fn every_instruction_leads_back_to_the_caller() {
         let kernel = kernel(back_end.backend.lanes(Element::F32));
         kernel.verify().expect("valid");
         let program = program(&kernel);
-        check(&back_end, &kernel, &program);
-        check(&back_end, &kernel, &in_parts(program));
+        check(back_end, &kernel, &program);
+        check(back_end, &kernel, &in_parts(program));
     }
 }

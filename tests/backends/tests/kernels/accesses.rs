@@ -21,7 +21,7 @@ fn check_exactly(element: Element, build: impl Fn(usize, usize) -> Kernel) {
             for lanes in back_end.lanes(element).into_iter().filter(|&lanes| lanes >= valid) {
                 let kernel = build(lanes, valid);
                 let contents = kernel.buffers.iter().map(|buffer| bytes(buffer.bytes())).collect();
-                avocet_backend_tests::check::check(&back_end, &kernel, &contents);
+                avocet_backend_tests::check::check(back_end, &kernel, &contents);
             }
         }
     }
@@ -194,7 +194,7 @@ fn displacements_beyond_32_bits() {
             for lanes in back_end.lanes(Element::F32) {
                 let near = far_kernel(lanes, 64);
                 let expected = interpret(
-                    &back_end,
+                    back_end,
                     &near,
                     &vec![[x0.clone(), x1.clone()].concat(), [y0.clone(), y1.clone()].concat()],
                 );
@@ -204,7 +204,7 @@ fn displacements_beyond_32_bits() {
                     first: first.clone(),
                     second: Some((far * 4, second.clone())),
                 };
-                let left = run(&back_end, &kernel, &[sparse(&x0, &x1), sparse(&y0, &y1)], Edge::Start);
+                let left = run(back_end, &kernel, &[sparse(&x0, &x1), sparse(&y0, &y1)], Edge::Start);
                 compare(Element::F32, &left[1].0, &expected[1], &|problem| {
                     panic!("{}: {problem}\n{kernel}", back_end.name());
                 });

@@ -271,7 +271,7 @@ proptest! {
                 words((0..buffer.length).map(|i| values[(i + rotation + number * 5) % length]))
             });
             let contents = contents.collect();
-            check(&back_end, &kernel, &contents);
+            check(back_end, &kernel, &contents);
         }
     }
 }
