@@ -195,7 +195,8 @@ fn check(back_end: &BackEnd, kernel: &Kernel, program: &Program) {
 #[test]
 fn every_instruction_leads_back_to_the_caller() {
     handle_traps();
-    for back_end in back_ends() {
+    // What this process runs itself: an emulator can't be stepped through from here.
+    for back_end in back_ends().iter().filter(|back_end| back_end.emulator.is_none()) {
         let kernel = kernel(back_end.backend.lanes(Element::F32));
         kernel.verify().expect("valid");
         let program = program(&kernel);
