@@ -45,31 +45,13 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
     let sliding =
         Sliding::new(&image.shape, &problem.output.shape, window, conv.strides, conv.dilations, conv.padding)
             .with_pitch(problem.pitch);
-    let [tap_row, tap_column] = sliding.tap_strides();
     let pixels = |b: &mut KernelBuilder,
                   block: &sliding::Block,
                   row: &Affine,
                   weights: &[ValueId],
                   sums: &mut [ValueId]| {
         let (lanes, valid) = (block.strip.lanes, block.strip.valid);
-        // Each pixel under the block is loaded once, for all positions that have a tap on it.
-        let (stride, dilation) = (conv.strides[1], conv.dilations[1]);
-        let span = (block.columns - 1) * stride + (weights.len().max(1) - 1) * dilation + 1;
-        for place in 0..span {
-            let mut pixel = None;
-            for (column, sum) in sums.iter_mut().enumerate() {
-                let Some(distance) = place.checked_sub(column * stride) else { continue };
-                let (tap, off) = (distance / dilation, distance % dilation);
-                if off != 0 || tap >= weights.len() {
-                    continue;
-                }
-                let pixel = *pixel.get_or_insert_with(|| {
-                    let index = &block.image + (row * tap_row) + place * (tap_column / dilation);
-                    b.load_partial(lanes, valid, x, index)
-                });
-                *sum = b.mul_add(pixel, weights[tap], *sum);
-            }
-        }
+        sliding.row_of_taps(b, block, row, weights, sums, |b, index| b.load_partial(lanes, valid, x, index));
     };
     // The weights of one row of taps, `row` rows below the first that is inside.
     let weights = |b: &mut KernelBuilder, strip: &Strip, row: &Affine| -> Vec<ValueId> {
@@ -104,12 +86,7 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
                     sums
                 });
             }
-            for (column, &sum) in sums.iter().enumerate() {
-                let mut at = block.at.clone();
-                at[2] = &at[2] + column;
-                let value = epilogue.finish(b, sum, &at, strip.valid);
-                b.store_partial(y, sliding.result(&at), value, strip.valid);
-            }
+            sliding.store(b, block, y, &sums, |b, sum, at| epilogue.finish(b, sum, at, strip.valid));
         },
     );
     let in_place = epilogue.in_place(2);

@@ -5,7 +5,7 @@
 //! width, each in the order (row of the window, column, input channel). Groups follow one another.
 
 use avocet_ir::TensorType;
-use avocet_ir::kernel::{Access, Affine, Element, KernelBuilder, ValueId};
+use avocet_ir::kernel::{Access, Affine, Element, KernelBuilder};
 use avocet_ir::op::{Conv, Layout, Op, Padding};
 use avocet_ir::schedule::{Outer, Tile};
 use avocet_ir::tensor::TensorData;
@@ -101,20 +101,13 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
         // A panel's row in the weights is as wide as the panel.
         let steps: Vec<Step> =
             reduction.iter().map(|s| Step { weights: s.weights * vectors * tile.lanes, ..*s }).collect();
-        let valid = |v: usize| if v + 1 == vectors { last } else { tile.lanes };
-        let at = |r: usize, v: usize| {
+        let place = |r: usize, v: usize| {
             let channel = group * per_group + channel.clone() + v * tile.lanes;
-            [n.clone(), row.clone(), &column + r, channel]
+            let at = [n.clone(), row.clone(), &column + r, channel];
+            let index = position(&sizes, &at);
+            (at.to_vec(), index)
         };
-        let start: Vec<ValueId> =
-            (0..vectors).map(|v| epilogue.start(b, tile.lanes, &at(0, v), valid(v))).collect();
-        let sums = microkernel::accumulate(b, &block, &steps, &start);
-        for (i, &sum) in sums.iter().enumerate() {
-            let (r, v) = (i / vectors, i % vectors);
-            let index = position(&sizes, &at(r, v));
-            let value = epilogue.finish(b, sum, &at(r, v), valid(v));
-            b.store_partial(y, index, value, valid(v));
-        }
+        microkernel::compute(b, &block, &steps, &epilogue, last, (y, place));
     };
     let positions = |b: &mut KernelBuilder, body: &mut dyn FnMut(&mut KernelBuilder, [Affine; 3], usize)| {
         b.repeat(sizes.batch, |b, n| {

@@ -3,7 +3,7 @@
 //! `C[m, n] = A[m, k] B[k, n]`, in blocks of the tile's size. A constant B is packed in panels; a computed one is read as
 //! it lies, after a transposition to scratch where it is transposed.
 
-use avocet_ir::kernel::{Access, Affine, BufferId, Element, KernelBuilder, ValueId};
+use avocet_ir::kernel::{Access, Affine, BufferId, Element, KernelBuilder};
 use avocet_ir::op::Op;
 use avocet_ir::schedule::{Outer, Tile};
 
@@ -135,21 +135,12 @@ impl Product {
             last_valid,
         };
         let step = Step { count: self.inner, image: self.k_stride, weights: k_step };
-        let valid = |v: usize| if v + 1 == vectors { last } else { tile.lanes };
-        let at = |r: usize, v: usize| {
-            let mut at = outer.to_vec();
-            at.extend([&row + r, &column + v * tile.lanes]);
-            at
+        let place = |r: usize, v: usize| {
+            let (row, column) = (&row + r, &column + v * tile.lanes);
+            let index = &self.c.1 + &row * self.pitch + column.clone();
+            ([outer, &[row, column]].concat(), index)
         };
-        let start: Vec<ValueId> =
-            (0..vectors).map(|v| epilogue.start(b, tile.lanes, &at(0, v), valid(v))).collect();
-        let sums = microkernel::accumulate(b, &block, &[step], &start);
-        for (i, &sum) in sums.iter().enumerate() {
-            let (r, v) = (i / vectors, i % vectors);
-            let index = &self.c.1 + (&row + r) * self.pitch + (&column + v * tile.lanes);
-            let value = epilogue.finish(b, sum, &at(r, v), valid(v));
-            b.store_partial(self.c.0, index, value, valid(v));
-        }
+        microkernel::compute(b, &block, &[step], epilogue, last, (self.c.0, place));
     }
 }
 

@@ -21,8 +21,6 @@ pub(crate) struct Interleaved {
     outer: Vec<usize>,
     from: Vec<usize>,
     to: Vec<usize>,
-    /// Where the box starts.
-    start: [usize; 2],
     /// Elements of a run.
     length: usize,
     /// Runs, and the distance between them in the source.
@@ -40,7 +38,9 @@ impl Interleaved {
         else {
             return None;
         };
-        let fits = (2..=MOST).contains(&runs) && step == runs as i64 && lanes >= 4 && length >= lanes;
+        if !(2..=MOST).contains(&runs) || step != runs as i64 || lanes < 4 || length < lanes {
+            return None;
+        }
         let all = |strides: &[i64]| -> Option<Vec<usize>> {
             strides.iter().map(|&stride| usize::try_from(stride).ok()).collect()
         };
@@ -48,16 +48,22 @@ impl Interleaved {
             outer: copied.extents[..count].to_vec(),
             from: all(&copied.from.1[..count])?,
             to: all(&copied.to.1[..count])?,
-            start: [usize::try_from(copied.from.0).ok()?, usize::try_from(copied.to.0).ok()?],
             length,
             runs,
             distance: usize::try_from(distance).ok()?,
         })
-        .filter(|_| fits)
     }
 
-    /// Emits the call. `reach` are the elements from the start of the box to its end, in source and result.
-    pub(crate) fn emit(&self, name: &str, reach: [usize; 2], lanes: usize, emitter: &mut Emitter) {
+    /// Emits the call on a box that begins at these bytes of source and result and has so many elements from there to its
+    /// end.
+    pub(crate) fn emit(
+        &self,
+        name: &str,
+        offsets: [usize; 2],
+        reach: [usize; 2],
+        lanes: usize,
+        emitter: &mut Emitter,
+    ) {
         // Whose turn it is in each lane, for as many vectors as it takes until that repeats.
         let vectors = if lanes.is_multiple_of(self.runs) { 1 } else { self.runs };
         let turns: Vec<f32> = (0..vectors * lanes).map(|i| (i % self.runs) as f32).collect();
@@ -94,7 +100,7 @@ impl Interleaved {
                 }
             });
         });
-        let [from, to] = self.start.map(|start| start * 4);
+        let [from, to] = offsets;
         emitter.call_at(
             b.finish(),
             vec![(Operand::Input(0), from), (turns, 0), (Operand::Output, to)],

@@ -5,6 +5,8 @@
 
 use avocet_ir::kernel::{Affine, BufferId, KernelBuilder, ValueId};
 
+use crate::epilogue::Epilogue;
+
 /// One loop of a reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
@@ -52,6 +54,28 @@ pub(crate) fn accumulate(
     start: &[ValueId],
 ) -> Vec<ValueId> {
     level(b, block, reduction, block.image.1.clone(), block.weights.1.clone(), start.repeat(block.rows))
+}
+
+/// Computes a block of a result and stores it. The last vector has `last` channels. `place` gives the coordinates of a
+/// position and a vector in the epilogue's view, and where they are in the result.
+pub(crate) fn compute(
+    b: &mut KernelBuilder,
+    block: &Block,
+    reduction: &Reduction,
+    epilogue: &Epilogue,
+    last: usize,
+    (y, place): (BufferId, impl Fn(usize, usize) -> (Vec<Affine>, Affine)),
+) {
+    let valid = |v: usize| if v + 1 == block.vectors { last } else { block.lanes };
+    let start: Vec<ValueId> =
+        (0..block.vectors).map(|v| epilogue.start(b, block.lanes, &place(0, v).0, valid(v))).collect();
+    let sums = accumulate(b, block, reduction, &start);
+    for (i, &sum) in sums.iter().enumerate() {
+        let (r, v) = (i / block.vectors, i % block.vectors);
+        let (at, index) = place(r, v);
+        let value = epilogue.finish(b, sum, &at, valid(v));
+        b.store_partial(y, index, value, valid(v));
+    }
 }
 
 fn level(

@@ -9,9 +9,10 @@ use avocet_ir::program::ALIGNMENT;
 use avocet_ir::{Shape, TensorType};
 
 use crate::emitter::{Emitter, Operand};
+use crate::interleave::Interleaved;
 use crate::lower::LowerError;
 use crate::problem::Problem;
-use crate::{interleave, slice, view};
+use crate::{slice, view};
 
 /// A box to be copied. Steps in the source may be negative.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +49,18 @@ impl Region {
             }
         }
         out
+    }
+
+    /// Where the box starts in source and result, and the elements from there to its end; `None` when it has steps back, or
+    /// nothing to copy.
+    pub(crate) fn forward(&self) -> Option<([usize; 2], [usize; 2])> {
+        let side = |(start, strides): &(i64, Vec<i64>)| -> Option<(usize, usize)> {
+            let forward = !self.extents.contains(&0) && strides.iter().all(|&stride| stride >= 0);
+            let last: i64 = self.extents.iter().zip(strides).map(|(&d, &s)| (d as i64 - 1) * s).sum();
+            forward.then_some((usize::try_from(*start).ok()?, usize::try_from(last + 1).ok()?))
+        };
+        let (from, to) = (side(&self.from)?, side(&self.to)?);
+        Some(([from.0, to.0], [from.1, to.1]))
     }
 }
 
@@ -150,20 +163,18 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
     let (elements, to) = (output.shape.elements(), (0, signed(&output.shape.strides())));
     let strides = signed(&input.shape.strides());
     let whole = |extents: Vec<usize>, from: (i64, Vec<i64>)| Region { extents, from, to: to.clone() };
-    let boxes = match problem.op {
+    let copied = match problem.op {
         Op::Transpose { perm } => {
-            vec![whole(output.dims().to_vec(), (0, perm.iter().map(|&p| strides[p]).collect()))]
+            whole(output.dims().to_vec(), (0, perm.iter().map(|&p| strides[p]).collect()))
         }
         Op::Identity | Op::Reshape { .. } => {
-            vec![Region { extents: vec![elements], from: (0, vec![1]), to: (0, vec![1]) }]
+            Region { extents: vec![elements], from: (0, vec![1]), to: (0, vec![1]) }
         }
-        Op::Broadcast { .. } => {
-            vec![whole(output.dims().to_vec(), (0, broadcast(&input.shape, &output.shape)))]
-        }
+        Op::Broadcast { .. } => whole(output.dims().to_vec(), (0, broadcast(&input.shape, &output.shape))),
         Op::Slice { axes } => {
             let start = axes.iter().zip(&strides).map(|(a, &s)| a.start as i64 * s).sum();
             let steps = axes.iter().zip(&strides).map(|(a, &s)| a.step as i64 * s).collect();
-            vec![whole(output.dims().to_vec(), (start, steps))]
+            whole(output.dims().to_vec(), (start, steps))
         }
         Op::ChannelShuffle { groups, axis } => {
             // The axis seen as [groups, n] becomes [n, groups].
@@ -177,53 +188,32 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
             let mut extents = output.dims().to_vec();
             extents.splice(axis..=axis, [n, *groups]);
             let (from, to) = (split(step, step * n as i64), split(step * *groups as i64, step));
-            vec![Region { extents, from: (0, from), to: (0, to) }]
+            Region { extents, from: (0, from), to: (0, to) }
         }
         Op::Concat { axis } => return concat(problem, *axis, lanes, emitter),
         Op::Pad { amounts, mode } => return pad(problem, amounts, *mode, lanes, emitter),
         op => return Err(LowerError::unsupported(problem, format!("{} as data movement", op.name()))),
     };
-    for copied in boxes.iter().flat_map(pieces) {
-        let reach = |(_, strides): &(i64, Vec<i64>)| -> Option<usize> {
-            let last: i64 = copied.extents.iter().zip(strides).map(|(&d, &s)| (d as i64 - 1) * s).sum();
-            usize::try_from(last + 1).ok()
+    let name = problem.op.name();
+    for piece in pieces(&copied) {
+        let Some((starts, reach)) = piece.forward() else {
+            let kernel = copy_box(name, element, input.shape.elements(), elements, &[piece], lanes);
+            emitter.call(kernel, &[Operand::Input(0), Operand::Output]);
+            continue;
         };
-        let offset = |start: i64| usize::try_from(start).unwrap_or(0) * element.bytes();
-        let (kernel, offsets) = match (is_forward(&copied), reach(&copied.from), reach(&copied.to)) {
-            // Seen from the first element on, so that pieces of one size are the same code.
-            (true, Some(from), Some(to)) => {
-                if element == Element::F32
-                    && let Some(copied) = interleave::Interleaved::of(&copied, lanes)
-                {
-                    copied.emit(problem.op.name(), [from, to], lanes, emitter);
-                    continue;
-                }
-                let here = Region {
-                    from: (0, copied.from.1.clone()),
-                    to: (0, copied.to.1.clone()),
-                    ..copied.clone()
-                };
-                let kernel = copy_box(problem.op.name(), element, from, to, &[here], lanes);
-                (kernel, [offset(copied.from.0), offset(copied.to.0)])
-            }
-            _ => {
-                let (from, to) = (input.shape.elements(), elements);
-                (copy_box(problem.op.name(), element, from, to, &[copied], lanes), [0, 0])
-            }
-        };
-        emitter.call_at(
-            kernel,
-            vec![(Operand::Input(0), offsets[0]), (Operand::Output, offsets[1])],
-            Vec::new(),
-        );
+        // Seen from the first element on, so that pieces of one size are the same code.
+        let piece = Region { from: (0, piece.from.1), to: (0, piece.to.1), ..piece };
+        let offsets = starts.map(|start| start * element.bytes());
+        let interleaved = Interleaved::of(&piece, lanes).filter(|_| element == Element::F32);
+        if let Some(interleaved) = interleaved {
+            interleaved.emit(name, offsets, reach, lanes, emitter);
+            continue;
+        }
+        let kernel = copy_box(name, element, reach[0], reach[1], &[piece], lanes);
+        let arguments = vec![(Operand::Input(0), offsets[0]), (Operand::Output, offsets[1])];
+        emitter.call_at(kernel, arguments, Vec::new());
     }
     Ok(())
-}
-
-/// Whether all steps go forward, and there is something to copy.
-fn is_forward(copied: &Region) -> bool {
-    let steps = || copied.from.1.iter().chain(&copied.to.1);
-    !copied.extents.contains(&0) && steps().all(|&step| step >= 0)
 }
 
 /// A large box in a few pieces along its outermost dimension, each a call of its own, so that they can be parts of a step.
@@ -232,7 +222,7 @@ fn pieces(copied: &Region) -> Vec<Region> {
     let Some(axis) = copied.extents.iter().position(|&extent| extent > 1) else {
         return vec![copied.clone()];
     };
-    if elements < LARGE || !is_forward(copied) {
+    if elements < LARGE || copied.forward().is_none() {
         return vec![copied.clone()];
     }
     let piece = |range: std::ops::Range<usize>| {
@@ -270,10 +260,8 @@ fn concat(problem: &Problem, axis: usize, lanes: usize, emitter: &mut Emitter) -
         };
         // The kernel sees the result from this input's first element on, so that equal inputs share a kernel.
         let offset = start * strides[axis] as usize;
-        let reach = match input.shape.elements() {
-            0 => continue,
-            _ => 1 + input.dims().iter().zip(&strides).map(|(&d, &s)| (d - 1) * s as usize).sum::<usize>(),
-        };
+        // Nothing of an empty one.
+        let Some((_, [_, reach])) = copied.forward() else { continue };
         let kernel = copy_box("concat", element, input.shape.elements(), reach, &[copied], lanes);
         let arguments = vec![(Operand::Input(number), 0), (Operand::Output, offset * element.bytes())];
         emitter.call_at(kernel, arguments, Vec::new());

@@ -67,8 +67,6 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
         conv.dilations,
         conv.padding,
     );
-    let [tap_row, tap_column] = sliding.tap_strides();
-    let (stride, dilation) = (conv.strides[1], conv.dilations[1]);
     // One row of taps of one input channel: what it adds to the sums.
     let row_of_channel =
         |b: &mut KernelBuilder, block: &sliding::Block, row: &Affine, input: usize, sums: &mut [ValueId]| {
@@ -81,23 +79,10 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
             let weights: Vec<ValueId> =
                 (0..columns).map(|tap| b.load(strip.lanes, w, &first + tap * lanes)).collect();
             let permutation = Permutation { run: per_group, stride: inputs, first: input, phase: 0 };
-            let span = (block.columns - 1) * stride + (columns.max(1) - 1) * dilation + 1;
-            for place in 0..span {
-                let mut pixel = None;
-                for (column, sum) in sums.iter_mut().enumerate() {
-                    let Some(distance) = place.checked_sub(column * stride) else { continue };
-                    let (tap, off) = (distance / dilation, distance % dilation);
-                    if off != 0 || tap >= columns {
-                        continue;
-                    }
-                    let pixel = *pixel.get_or_insert_with(|| {
-                        let index = &block.image + row * tap_row + place * (tap_column / dilation);
-                        let channels = b.load_partial(strip.lanes, valid, x, index);
-                        b.permute(permutation, channels)
-                    });
-                    *sum = b.mul_add(pixel, weights[tap], *sum);
-                }
-            }
+            sliding.row_of_taps(b, block, row, &weights, sums, |b, index| {
+                let channels = b.load_partial(strip.lanes, valid, x, index);
+                b.permute(permutation, channels)
+            });
         };
     sliding.emit(
         &mut b,
@@ -114,12 +99,7 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
                     }
                     sums
                 });
-            for (column, &sum) in sums.iter().enumerate() {
-                let mut at = block.at.clone();
-                at[2] = &at[2] + column;
-                let value = epilogue.finish(b, sum, &at, strip.valid);
-                b.store_partial(y, sliding.result(&at), value, strip.valid);
-            }
+            sliding.store(b, block, y, &sums, |b, sum, at| epilogue.finish(b, sum, at, strip.valid));
         },
     );
     let in_place = epilogue.in_place(2);

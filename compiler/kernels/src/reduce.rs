@@ -43,31 +43,33 @@ fn over(
             let value = load(b, index);
             math::binary(b, operation, start, value)
         }
-        &[(extent, stride)] => {
-            let mut total = start;
-            // Runs of their own accumulators, so that the error grows with the number of runs, not of elements.
-            let (whole, rest) = (extent / RUN, extent % RUN);
-            let one_run = |b: &mut KernelBuilder, from: Affine, count: usize, start: ValueId| {
-                b.repeat_carrying(count, &[start], |b, i, total| {
-                    let value = load(b, &index + (&from * stride) + &i * stride);
-                    vec![math::binary(b, operation, total[0], value)]
-                })[0]
-            };
-            total = b.repeat_carrying(whole, &[total], |b, run, total| {
-                let sum = one_run(b, run * RUN, RUN, start);
-                vec![math::binary(b, operation, total[0], sum)]
-            })[0];
-            if rest > 0 {
-                let sum = one_run(b, (whole * RUN).into(), rest, start);
-                total = math::binary(b, operation, total, sum);
-            }
-            total
-        }
+        &[(extent, stride)] => in_runs(b, extent, &[start], operation, &|b, i, total| {
+            let value = load(b, &index + i * stride);
+            vec![math::binary(b, operation, total[0], value)]
+        })[0],
         [(extent, stride), inner @ ..] => b.repeat_carrying(*extent, &[start], |b, i, total| {
             let sum = over(b, inner, start, operation, &index + &i * *stride, load);
             vec![math::binary(b, operation, total[0], sum)]
         })[0],
     }
+}
+
+/// Joins `count` elements into totals, which start so; `step` joins the element of a number into sums. Runs have sums of
+/// their own, so that the error grows with the number of runs, not of elements.
+fn in_runs(
+    b: &mut KernelBuilder,
+    count: usize,
+    start: &[ValueId],
+    operation: Binary,
+    step: &dyn Fn(&mut KernelBuilder, Affine, &[ValueId]) -> Vec<ValueId>,
+) -> Vec<ValueId> {
+    let run = |b: &mut KernelBuilder, from: Affine, count: usize, totals: &[ValueId]| -> Vec<ValueId> {
+        let sums = b.repeat_carrying(count, start, |b, i, sums| step(b, &from + i, sums));
+        totals.iter().zip(sums).map(|(&total, sum)| math::binary(b, operation, total, sum)).collect()
+    };
+    let (whole, rest) = (count / RUN, count % RUN);
+    let totals = b.repeat_carrying(whole, start, |b, i, totals| run(b, i * RUN, RUN, totals));
+    if rest > 0 { run(b, (whole * RUN).into(), rest, &totals) } else { totals }
 }
 
 /// A lane-wise total becomes one number; NaN in any lane is kept.
@@ -109,7 +111,7 @@ pub(crate) fn is_in_groups(problem: &Problem) -> bool {
     positions(problem).is_some()
 }
 
-/// Joins so many rows of `channels` elements, `width` of them from `index` on, into `start`, in runs as [`over`] does.
+/// Joins so many rows of `channels` elements, `width` of them from `index` on, into `start`, in runs.
 fn rows(
     b: &mut KernelBuilder,
     (count, channels): (usize, usize),
@@ -119,29 +121,15 @@ fn rows(
 ) -> Vec<ValueId> {
     let vectors = width.div_ceil(lanes);
     let first = vec![b.f32(lanes, start); vectors];
-    let run = |b: &mut KernelBuilder, from: Affine, count: usize| {
-        b.repeat_carrying(count, &first, |b, i, sums| {
-            let row = &index + (&from + i) * channels;
-            let join = |(v, &sum): (usize, &ValueId)| {
-                let valid = (width - v * lanes).min(lanes);
-                let value = b.load_partial(lanes, valid, x, &row + v * lanes);
-                math::binary(b, operation, sum, value)
-            };
-            sums.iter().enumerate().map(join).collect()
-        })
-    };
-    let join = |b: &mut KernelBuilder, totals: &[ValueId], sums: &[ValueId]| -> Vec<ValueId> {
-        totals.iter().zip(sums).map(|(&total, &sum)| math::binary(b, operation, total, sum)).collect()
-    };
-    let mut totals = b.repeat_carrying(count / RUN, &first, |b, i, totals| {
-        let sums = run(b, i * RUN, RUN);
-        join(b, totals, &sums)
-    });
-    if !count.is_multiple_of(RUN) {
-        let sums = run(b, (count / RUN * RUN).into(), count % RUN);
-        totals = join(b, &totals, &sums);
-    }
-    totals
+    in_runs(b, count, &first, operation, &|b, i, sums| {
+        let row = &index + i * channels;
+        let join = |(v, &sum): (usize, &ValueId)| {
+            let valid = (width - v * lanes).min(lanes);
+            let value = b.load_partial(lanes, valid, x, &row + v * lanes);
+            math::binary(b, operation, sum, value)
+        };
+        sums.iter().enumerate().map(join).collect()
+    })
 }
 
 /// A reduction of all positions, by groups of them.

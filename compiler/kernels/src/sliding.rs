@@ -4,7 +4,7 @@
 //! columns are written once; what happens to the taps of a block is the caller's.
 
 use avocet_ir::Shape;
-use avocet_ir::kernel::{Affine, KernelBuilder};
+use avocet_ir::kernel::{Affine, BufferId, KernelBuilder, ValueId};
 use avocet_ir::op::Padding;
 use avocet_ir::schedule::Outer;
 
@@ -101,6 +101,52 @@ impl Sliding {
     pub(crate) fn result(&self, [n, row, column, channel]: &[Affine; 4]) -> Affine {
         let line = self.width.positions * self.pitch[1];
         n * (self.height.positions * line) + row * line + column * self.pitch[1] + channel.clone()
+    }
+
+    /// Adds to the sums of a block's positions what one row of taps contributes, `row` rows below the first tap that is inside.
+    /// Each pixel under the block is made once, by `pixel` from its index in the image, for all positions that have a tap
+    /// on it.
+    pub(crate) fn row_of_taps(
+        &self,
+        b: &mut KernelBuilder,
+        block: &Block,
+        row: &Affine,
+        weights: &[ValueId],
+        sums: &mut [ValueId],
+        pixel: impl Fn(&mut KernelBuilder, Affine) -> ValueId,
+    ) {
+        let Axis { stride, dilation, .. } = self.width;
+        let span = (block.columns - 1) * stride + (weights.len().max(1) - 1) * dilation + 1;
+        let first = &block.image + row * self.tap_strides()[0];
+        for place in 0..span {
+            let mut made = None;
+            for (column, sum) in sums.iter_mut().enumerate() {
+                let Some(distance) = place.checked_sub(column * stride) else { continue };
+                let (tap, off) = (distance / dilation, distance % dilation);
+                if off != 0 || tap >= weights.len() {
+                    continue;
+                }
+                let pixel = *made.get_or_insert_with(|| pixel(b, &first + place * self.pitch[0]));
+                *sum = b.mul_add(pixel, weights[tap], *sum);
+            }
+        }
+    }
+
+    /// Stores the results of a block's positions, which `finish` makes of its sums.
+    pub(crate) fn store(
+        &self,
+        b: &mut KernelBuilder,
+        block: &Block,
+        y: BufferId,
+        sums: &[ValueId],
+        finish: impl Fn(&mut KernelBuilder, ValueId, &[Affine]) -> ValueId,
+    ) {
+        for (column, &sum) in sums.iter().enumerate() {
+            let mut at = block.at.clone();
+            at[2] = &at[2] + column;
+            let value = finish(b, sum, &at);
+            b.store_partial(y, self.result(&at), value, block.strip.valid);
+        }
     }
 
     /// Emits the loops; `body` is called for each block that is written out, with what `prepare` made before the loop

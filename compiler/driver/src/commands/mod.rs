@@ -131,6 +131,12 @@ struct TargetArguments {
     target: String,
 }
 
+impl TargetArguments {
+    fn target(&self) -> Result<Target, CommandError> {
+        target(&self.target)
+    }
+}
+
 /// The target of a name, or of a file.
 fn target(name: &str) -> Result<Target, CommandError> {
     if !name.ends_with(".toml") {
@@ -182,7 +188,7 @@ impl CompilationArguments {
 
     /// The same with options that come from [`Self::options`].
     pub(crate) fn compile_with(&self, model: &Model, options: &Options) -> Result<Artifact, CommandError> {
-        let target = target(&self.target.target)?;
+        let target = self.target.target()?;
         let progress = Progress::new();
         let artifact = model.compile_with(&target, options, &|stage| progress.stage(stage))?;
         drop(progress);

@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let model = arguments.model.open()?;
-    let target = super::target(&arguments.target.target)?;
+    let target = arguments.target.target()?;
     let options = arguments.code.options();
     let name = model.name().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
     let default = || PathBuf::from(format!("{}.tuned.json", name.take(100).collect::<String>()));
