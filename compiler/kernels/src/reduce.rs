@@ -61,7 +61,7 @@ fn in_runs(
     count: usize,
     start: &[ValueId],
     operation: Binary,
-    step: &dyn Fn(&mut KernelBuilder, Affine, &[ValueId]) -> Vec<ValueId>,
+    step: &impl Fn(&mut KernelBuilder, Affine, &[ValueId]) -> Vec<ValueId>,
 ) -> Vec<ValueId> {
     let run = |b: &mut KernelBuilder, from: Affine, count: usize, totals: &[ValueId]| -> Vec<ValueId> {
         let sums = b.repeat_carrying(count, start, |b, i, sums| step(b, &from + i, sums));
