@@ -30,8 +30,8 @@ pub struct Options {
     pub weights: Weights,
     /// Verify the graph after every pass and check the memory plan twice: on in debug builds.
     pub verify: bool,
-    /// Only methods whose rounding errors are those of plain sums. Without it convolutions may go by Winograd's method,
-    /// which rounds a little more.
+    /// Only methods whose rounding errors are those of plain sums. Without it convolutions may go by Winograd's method
+    /// and matrix products by Strassen's, which round a little more.
     pub exact: bool,
     /// Most parts that the work of an operator is divided into, for hosts that run it on several threads; 1 for none. The
     /// results are the same for any number of threads.

@@ -27,6 +27,7 @@ mod reduce;
 mod resize;
 mod slice;
 mod sliding;
+mod strassen;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -20,7 +20,7 @@ use crate::emitter::Emitter;
 use crate::problem::Problem;
 use crate::{
     chain, depthwise, direct, elementwise, gemm, movement, packed_groups, parts, pool, reduce, resize,
-    winograd,
+    strassen, winograd,
 };
 
 /// Why a graph can't be lowered.
@@ -56,6 +56,9 @@ impl LowerError {
 pub(crate) fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), LowerError> {
     match (problem.op, problem.schedule) {
         (Op::Conv(_), Schedule::Gemm(tile)) => gemm::pointwise(problem, tile, emitter),
+        (Op::Conv(_) | Op::MatMul { .. }, Schedule::Strassen(tile)) => {
+            strassen::generate(problem, tile, emitter)
+        }
         (Op::Conv(_), Schedule::Direct(tile) | Schedule::Grouped(tile)) => {
             direct::generate(problem, tile, emitter)
         }

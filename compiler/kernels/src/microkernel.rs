@@ -53,7 +53,17 @@ pub(crate) fn accumulate(
     reduction: &Reduction,
     start: &[ValueId],
 ) -> Vec<ValueId> {
-    level(b, block, reduction, block.image.1.clone(), block.weights.1.clone(), start.repeat(block.rows))
+    add_to(b, block, reduction, start.repeat(block.rows))
+}
+
+/// The same, added to sums in that order.
+pub(crate) fn add_to(
+    b: &mut KernelBuilder,
+    block: &Block,
+    reduction: &Reduction,
+    sums: Vec<ValueId>,
+) -> Vec<ValueId> {
+    level(b, block, reduction, block.image.1.clone(), block.weights.1.clone(), sums)
 }
 
 /// Computes a block of a result and stores it. The last vector has `last` channels. `place` gives the coordinates of a

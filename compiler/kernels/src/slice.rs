@@ -100,7 +100,7 @@ fn has_batch(problem: &Problem, axis: usize) -> bool {
 
 /// Whether the pixels of the result are those of the image, one by one.
 fn is_pointwise(problem: &Problem) -> bool {
-    matches!((problem.op, problem.schedule), (Op::Conv(_), Schedule::Gemm(_)))
+    matches!(problem.op, Op::Conv(_)) && problem.schedule.product().is_some()
 }
 
 /// Rows of the result.
@@ -263,7 +263,7 @@ pub(crate) fn of_columns<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> O
             }
             2
         }
-        (Op::Conv(_) | Op::MatMul { .. }, Schedule::Gemm(_)) => {
+        (Op::Conv(_) | Op::MatMul { .. }, Schedule::Gemm(_) | Schedule::Strassen(_)) => {
             let weights = columns_of_weights(problem, &range)?;
             slice.inputs[1] = weights.ty();
             slice.weights = Some(weights);
@@ -319,9 +319,7 @@ pub(crate) fn flattened(problem: &Problem) -> Option<(Vec<TensorType>, TensorTyp
     if matches!(problem.op, Op::MatMul { transpose_a: false, .. }) {
         return flattened_product(problem);
     }
-    let (Op::Conv(_), Schedule::Gemm(_), [1, height, width, channels]) =
-        (problem.op, problem.schedule, problem.output.dims())
-    else {
+    let (true, [1, height, width, channels]) = (is_pointwise(problem), problem.output.dims()) else {
         return None;
     };
     let pixels = height * width;
@@ -383,7 +381,7 @@ pub(crate) fn ranges(extent: usize, parts: usize, unit: usize) -> Vec<Range<usiz
 /// The ranges that a problem is divided into along an axis, whole tiles where it has any.
 pub(crate) fn divide(problem: &Problem, axis: Axis, parts: usize) -> Option<Vec<Range<usize>>> {
     let (extent, unit) = match (axis, problem.schedule) {
-        (Axis::Rows, Schedule::Gemm(_))
+        (Axis::Rows, Schedule::Gemm(_) | Schedule::Strassen(_))
             if matches!(problem.op, Op::MatMul { .. })
                 && row_axis(problem).is_some_and(|axis| has_batch(problem, axis)) =>
         {
@@ -393,10 +391,17 @@ pub(crate) fn divide(problem: &Problem, axis: Axis, parts: usize) -> Option<Vec<
             let rows = rows(problem)?;
             (rows, Split::unit(rows, tile.rows, parts))
         }
+        // An even number of rows, or one would be computed twice.
+        (Axis::Rows, Schedule::Strassen(tile)) => {
+            let rows = rows(problem)?;
+            (rows, Split::unit(rows, 2 * tile.rows, parts).max(2))
+        }
         // Output tiles stay as they are, so that the result has the same bits.
         (Axis::Rows, Schedule::Winograd(winograd)) => (rows(problem)?, winograd.output * winograd.rows),
         (Axis::Rows, _) => (rows(problem)?, 1),
-        (Axis::Columns, Schedule::Gemm(tile)) => (*problem.output.dims().last()?, tile.width()),
+        (Axis::Columns, Schedule::Gemm(tile) | Schedule::Strassen(tile)) => {
+            (*problem.output.dims().last()?, tile.width())
+        }
         (Axis::Columns, Schedule::Vector { lanes } | Schedule::Depthwise(Tile { lanes, .. })) => {
             (*problem.output.dims().last()?, lanes)
         }

@@ -34,6 +34,7 @@ mod padding;
 mod reshapes;
 mod results;
 mod rewrite;
+mod strassen;
 mod tile;
 mod transposes;
 mod winograd;

@@ -84,7 +84,7 @@ impl Partitioner<'_> {
             return None;
         }
         let axis = match schedule {
-            Schedule::Gemm(tile) => self.axis(id, tile, parts, cycles),
+            Schedule::Gemm(tile) | Schedule::Strassen(tile) => self.axis(id, tile, parts, cycles),
             Schedule::Depthwise(tile) => self.axis_of_depthwise(id, tile, parts, schedules),
             // Where channels are kept they are divided.
             _ => match &self.graph.node(id).op {
@@ -112,7 +112,9 @@ impl Partitioner<'_> {
         }
         let before = self.graph.inputs(id)[0].node;
         let product = match schedules.nodes.get(&before) {
-            Some(schedule @ Schedule::Gemm(_)) => self.split(before, *schedule, schedules),
+            Some(schedule @ (Schedule::Gemm(_) | Schedule::Strassen(_))) => {
+                self.split(before, *schedule, schedules)
+            }
             _ => None,
         };
         let by_columns = product.is_some_and(|split| split.axis == Axis::Columns);

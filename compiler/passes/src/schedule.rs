@@ -8,7 +8,7 @@ use avocet_ir::schedule::{Schedule, Schedules};
 use avocet_ir::{Graph, GraphError, NodeId};
 
 use crate::family::{self, Family};
-use crate::winograd;
+use crate::{strassen, winograd};
 
 /// What a schedule must know of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Machine {
 /// What is asked of schedules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScheduleOptions {
-    /// Only methods whose rounding errors are those of plain sums: no Winograd convolution.
+    /// Only methods whose rounding errors are those of plain sums: no convolution by Winograd's method, no product by Strassen's.
     pub exact: bool,
 }
 
@@ -67,8 +67,13 @@ pub(crate) fn choose(
         Family::Products(products) => {
             let tile = products.tile(machine);
             let direct = products.cost(tile, machine);
-            let winograd = if options.exact { None } else { winograd::choose(graph, id, direct, machine) };
-            winograd.unwrap_or(products.kind.schedule(tile))
+            let plain = products.kind.schedule(tile);
+            if options.exact {
+                return Some(plain);
+            }
+            winograd::choose(graph, id, direct, machine)
+                .or_else(|| strassen::choose(graph, id, &products, direct, machine))
+                .unwrap_or(plain)
         }
     })
 }

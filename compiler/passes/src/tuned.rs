@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use crate::family::{self, Family, Kind, Products, UNIT};
 use crate::schedule::{Machine, ScheduleOptions, choose};
-use crate::{tile, winograd};
+use crate::{strassen, tile, winograd};
 
 /// A schedule that a node can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,12 @@ pub fn check(
         | (Some(Family::Products(Products { kind: Kind::Grouped, .. })), Schedule::Grouped(tile)) => {
             tile::fits(tile, machine)
         }
+        (Some(Family::Products(products @ Products { kind: Kind::Gemm, .. })), Schedule::Strassen(tile)) => {
+            if options.exact {
+                return Err(Unfit::Exact);
+            }
+            strassen::fits(graph, id, &products, tile, machine)
+        }
         (Some(Family::Products(Products { kind: Kind::Direct, .. })), Schedule::Winograd(schedule)) => {
             if options.exact {
                 return Err(Unfit::Exact);
@@ -152,8 +158,9 @@ pub fn candidates(
                 .collect()
         }
     };
-    if matches!(family, Family::Products(_)) && !options.exact {
+    if let (Family::Products(products), false) = (family, options.exact) {
         all.extend(winograd::candidates(graph, id, machine));
+        all.extend(strassen::candidates(graph, id, &products, machine));
     }
     let chosen = choose(graph, id, machine, options);
     let Some(own) = all.iter().position(|&(_, schedule)| Some(schedule) == chosen) else { return Vec::new() };
@@ -164,7 +171,10 @@ pub fn candidates(
     let mut picked = vec![own];
     let kind = |schedule: Schedule| {
         let vectors = match schedule {
-            Schedule::Gemm(tile) | Schedule::Direct(tile) | Schedule::Grouped(tile) => tile.vectors,
+            Schedule::Gemm(tile)
+            | Schedule::Strassen(tile)
+            | Schedule::Direct(tile)
+            | Schedule::Grouped(tile) => tile.vectors,
             Schedule::Winograd(winograd) => winograd.output,
             _ => 0,
         };
@@ -194,6 +204,7 @@ pub fn candidates(
 fn outer(schedule: Schedule) -> Option<Outer> {
     match schedule {
         Schedule::Gemm(tile)
+        | Schedule::Strassen(tile)
         | Schedule::Direct(tile)
         | Schedule::Depthwise(tile)
         | Schedule::Grouped(tile)
@@ -207,6 +218,7 @@ fn same_but_order(one: Schedule, other: Schedule) -> bool {
     let plain = |tile: Tile| Tile { outer: Outer::Channels, ..tile };
     match (one, other) {
         (Schedule::Gemm(a), Schedule::Gemm(b))
+        | (Schedule::Strassen(a), Schedule::Strassen(b))
         | (Schedule::Direct(a), Schedule::Direct(b))
         | (Schedule::Grouped(a), Schedule::Grouped(b))
         | (Schedule::Depthwise(a), Schedule::Depthwise(b))

@@ -150,7 +150,8 @@ fn target(name: &str) -> Result<Target, CommandError> {
 /// How the code is arranged.
 #[derive(Args, Debug)]
 struct CodeArguments {
-    /// Only methods whose rounding errors are those of plain sums: no Winograd convolution.
+    /// Only methods whose rounding errors are those of plain sums: no convolution by Winograd's method, no
+    /// product by Strassen's.
     #[arg(long)]
     exact: bool,
     /// Most parts that an operator's work is divided into, for several threads; 1 for none.

@@ -68,6 +68,9 @@ pub enum Schedule {
     /// Matrix product: pointwise convolution of stride 1 without padding, or MatMul. Constant weights are packed in
     /// panels of the tile's width.
     Gemm(Tile),
+    /// The same with a constant matrix by Strassen's method, seven products of quarters instead of eight. The tile is a block
+    /// of one quarter of the result.
+    Strassen(Tile),
     /// Direct convolution over all input channels; the padded image is copied to scratch when there is padding.
     Direct(Tile),
     /// Convolution by Winograd's method.
@@ -87,10 +90,19 @@ pub enum Schedule {
 }
 
 impl Schedule {
+    /// The tile of a matrix product, by whichever method; `None` of everything else.
+    pub const fn product(self) -> Option<Tile> {
+        match self {
+            Schedule::Gemm(tile) | Schedule::Strassen(tile) => Some(tile),
+            _ => None,
+        }
+    }
+
     /// Elements of the vectors that the node is computed in; 1 where there is no code.
     pub const fn lanes(self) -> usize {
         match self {
             Schedule::Gemm(tile)
+            | Schedule::Strassen(tile)
             | Schedule::Direct(tile)
             | Schedule::Depthwise(tile)
             | Schedule::Grouped(tile)

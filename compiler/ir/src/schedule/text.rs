@@ -45,6 +45,7 @@ impl fmt::Display for Schedule {
         match self {
             Schedule::Alias => f.write_str("alias"),
             Schedule::Gemm(tile) => write!(f, "gemm {tile}"),
+            Schedule::Strassen(tile) => write!(f, "strassen {tile}"),
             Schedule::Direct(tile) => write!(f, "direct {tile}"),
             Schedule::Winograd(winograd) => write!(f, "winograd {winograd}"),
             Schedule::Depthwise(tile) => write!(f, "depthwise {tile}"),
@@ -64,6 +65,7 @@ impl FromStr for Schedule {
         let schedule = match words[..] {
             ["alias"] => Some(Schedule::Alias),
             ["gemm", size, order] => tile(size, order).map(Schedule::Gemm),
+            ["strassen", size, order] => tile(size, order).map(Schedule::Strassen),
             ["direct", size, order] => tile(size, order).map(Schedule::Direct),
             ["depthwise", size, order] => tile(size, order).map(Schedule::Depthwise),
             ["grouped", size, order] => tile(size, order).map(Schedule::Grouped),
@@ -145,6 +147,7 @@ mod tests {
         for schedule in [
             Schedule::Alias,
             Schedule::Gemm(tile),
+            Schedule::Strassen(tile),
             Schedule::Direct(other),
             Schedule::Depthwise(tile),
             Schedule::Grouped(other),

@@ -146,7 +146,7 @@ proptest! {
 }
 
 /// A normal distribution, nearly: a sum of twelve even ones.
-fn normal(numbers: &mut Numbers, dims: &[usize], map: impl Fn(f32) -> f32) -> Tensor {
+pub(super) fn normal(numbers: &mut Numbers, dims: &[usize], map: impl Fn(f32) -> f32) -> Tensor {
     let count = dims.iter().product();
     let data: Vec<f32> =
         (0..count).map(|_| map((0..12).map(|_| numbers.next()).sum::<f32>() / 2.0)).collect();
@@ -161,7 +161,11 @@ fn error(inputs: usize, schedule: Schedule) -> f64 {
     let x = normal(&mut numbers, &[1, 9, 9, inputs], |v| v.max(0.0));
     let w = normal(&mut numbers, &[16, inputs, 3, 3], |v| v * scale);
     let given = [Given::Input(x), Given::Constant(w)];
-    let [got, expected] = compute("error", convolution(Padding::symmetric(1, 1)), &given, vec![], schedule);
+    largest_error(&compute("error", convolution(Padding::symmetric(1, 1)), &given, vec![], schedule))
+}
+
+/// Largest difference of what was computed to what was expected, relative to the largest of the latter.
+pub(super) fn largest_error([got, expected]: &[Tensor; 2]) -> f64 {
     let (Some(got), Some(expected)) = (got.as_f32(), expected.as_f32()) else { panic!("not f32") };
     let scale = expected.iter().fold(0.0, |m: f64, v| m.max(f64::from(v.abs())));
     got.iter().zip(expected).fold(0.0, |m: f64, (g, e)| m.max((f64::from(*g) - f64::from(*e)).abs())) / scale
