@@ -14,7 +14,7 @@ use avocet_ir::program::{Argument, Call, Step, Storage};
 use avocet_ir::schedule::{Chain, Schedules};
 use avocet_ir::{Graph, NodeId, Value};
 
-use crate::lower::{LowerError, Lowering, scheduled};
+use crate::lower::{LowerError, Lowering, problem};
 use crate::movement;
 use crate::parts::Codes;
 use crate::problem::Problem;
@@ -58,7 +58,7 @@ fn problems<'a>(
     nodes: &[NodeId],
     schedules: &Schedules,
 ) -> Result<Vec<Problem<'a>>, LowerError> {
-    nodes.iter().map(|&id| Ok(Problem::new(graph, id, scheduled(graph, id, schedules)?))).collect()
+    nodes.iter().map(|&id| problem(graph, id, schedules)).collect()
 }
 
 /// Works out all strips, from the last node back to the first.
@@ -142,19 +142,13 @@ pub(crate) fn step(
                             let offset = (stage.first - stage.held.start) * row_bytes(&problems[number]);
                             Argument { storage, offset }
                         }
-                        None => {
-                            let storage = lowering.value(graph, nodes[number].into());
-                            Argument { storage, offset: slice.output_offset }
-                        }
+                        None => lowering.value(graph, nodes[number].into()).after(slice.output_offset),
                     };
                     let inputs = graph.inputs(nodes[number]);
                     let input = |i: usize| match (i, number.checked_sub(1)) {
                         // The strip before this node begins with the first row that it needs.
                         (0, Some(before)) => part.strips[before].into(),
-                        _ => {
-                            let storage = lowering.value(graph, inputs[i]);
-                            Argument { storage, offset: slice.input_offsets[i] }
-                        }
+                        _ => lowering.value(graph, inputs[i]).after(slice.input_offsets[i]),
                     };
                     let calls = lowered.bind(problems[number].name, input, output, &scratch);
                     part.calls.extend(calls);

@@ -37,14 +37,14 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
     let packed = emitter.constant(TensorData::F32(packed.into()));
 
     let mut b = KernelBuilder::new("depthwise");
-    let x = b.buffer("x", Element::F32, problem.pitched(&image.shape), Access::Read);
+    let x = b.buffer("x", Element::F32, problem.input_length(0), Access::Read);
     let w = b.buffer("w", Element::F32, taps * channels, Access::Read);
-    let y = b.buffer("y", Element::F32, problem.pitched(&problem.output.shape), Access::Write);
+    let y = b.buffer("y", Element::F32, problem.result_length(), Access::Write);
     let mut operands = vec![Operand::Input(0), packed, Operand::Output];
     let epilogue = Epilogue::new(problem, &[1, 1, 1, 1], &mut b, &mut operands)?;
     let sliding =
         Sliding::new(&image.shape, &problem.output.shape, window, conv.strides, conv.dilations, conv.padding)
-            .with_pitch(problem.pitch);
+            .with_pitch([problem.pitches[0], problem.pitch]);
     let pixels = |b: &mut KernelBuilder,
                   block: &sliding::Block,
                   row: &Affine,

@@ -23,6 +23,8 @@ struct Sizes {
     batch: usize,
     /// Padded height and width of the image.
     image: [usize; 2],
+    /// Elements between pixels of the image and of the result.
+    pitch: [usize; 2],
     /// Input channels.
     inputs: usize,
     /// Height and width of the result.
@@ -47,6 +49,7 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
     let sizes = Sizes {
         batch: image.shape[0],
         image: [image.shape[1] + top + bottom, image.shape[2] + left + right],
+        pitch: [if conv.padding.is_none() { problem.pitches[0] } else { image.shape[3] }, problem.pitch],
         inputs: image.shape[3],
         result: [problem.output.shape[1], problem.output.shape[2]],
         outputs: problem.output.shape[3],
@@ -58,14 +61,15 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
     let source = if conv.padding.is_none() {
         Operand::Input(0)
     } else {
-        pad(image, conv.padding, tile.lanes, emitter)
+        pad(problem, image, conv.padding, tile.lanes, emitter)
     };
 
     let mut b = KernelBuilder::new(if conv.groups == 1 { "conv" } else { "grouped_conv" });
-    let elements = sizes.batch * sizes.image[0] * sizes.image[1] * sizes.inputs;
+    let pixels = sizes.batch * sizes.image[0] * sizes.image[1];
+    let elements = (pixels * sizes.pitch[0]).saturating_sub(sizes.pitch[0] - sizes.inputs);
     let x = b.buffer("x", Element::F32, elements, Access::Read);
     let w = b.buffer("w", Element::F32, packed_length, Access::Read);
-    let y = b.buffer("y", Element::F32, problem.output.shape.elements(), Access::Write);
+    let y = b.buffer("y", Element::F32, problem.result_length(), Access::Write);
     let mut operands = vec![source, packed, Operand::Output];
     let epilogue = Epilogue::new(problem, &[1, 1, 1, 1], &mut b, &mut operands)?;
 
@@ -74,7 +78,7 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
     let taps = sizes.window[0] * sizes.window[1] * sizes.inputs / conv.groups;
     let group_weights = per_group.next_multiple_of(tile.lanes) * taps;
     let [row_step, column_step] =
-        [conv.strides[0] * sizes.image[1] * sizes.inputs, conv.strides[1] * sizes.inputs];
+        [conv.strides[0] * sizes.image[1] * sizes.pitch[0], conv.strides[1] * sizes.pitch[0]];
     // One block of positions and channels.
     let block = |b: &mut KernelBuilder,
                  group: &Affine,
@@ -85,7 +89,7 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
         let (channel, channels) = channels;
         let vectors = channels.div_ceil(tile.lanes);
         let last = channels - (vectors - 1) * tile.lanes;
-        let start = &n * (sizes.image[0] * sizes.image[1] * sizes.inputs)
+        let start = &n * (sizes.image[0] * sizes.image[1] * sizes.pitch[0])
             + &row * row_step
             + &column * column_step
             + group * (sizes.inputs / conv.groups);
@@ -136,23 +140,22 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
 /// Index of an element of the result.
 fn position(sizes: &Sizes, [n, row, column, channel]: &[Affine; 4]) -> Affine {
     let [height, width] = sizes.result;
-    n * (height * width * sizes.outputs)
-        + row * (width * sizes.outputs)
-        + column * sizes.outputs
-        + channel.clone()
+    let pitch = sizes.pitch[1];
+    n * (height * width * pitch) + row * (width * pitch) + column * pitch + channel.clone()
 }
 
 /// The loops over the window and the input channels; steps in the weights are in rows of a panel.
 fn reduction(sizes: &Sizes, conv: &Conv) -> Vec<Step> {
     let per_group = sizes.inputs / conv.groups;
     let [height, width] = sizes.window;
-    let row = conv.dilations[0] * sizes.image[1] * sizes.inputs;
+    let row = conv.dilations[0] * sizes.image[1] * sizes.pitch[0];
     let mut steps = vec![Step { count: height, image: row, weights: width * per_group }];
-    if conv.groups == 1 && (conv.dilations[1] == 1 || width == 1) {
+    let one_run = sizes.pitch[0] == sizes.inputs && conv.dilations[1] == 1;
+    if conv.groups == 1 && (one_run || width == 1) {
         // Neighbouring pixels with all their channels are one run.
         steps.push(Step { count: width * per_group, image: 1, weights: 1 });
     } else {
-        steps.push(Step { count: width, image: conv.dilations[1] * sizes.inputs, weights: per_group });
+        steps.push(Step { count: width, image: conv.dilations[1] * sizes.pitch[0], weights: per_group });
         steps.push(Step { count: per_group, image: 1, weights: 1 });
     }
     steps
@@ -178,15 +181,22 @@ fn pack(sizes: &Sizes, conv: &Conv, weights: &[f32], tile: Tile) -> TensorData {
 }
 
 /// Copies the image into a frame of zeros.
-fn pad(image: &TensorType, padding: Padding, lanes: usize, emitter: &mut Emitter) -> Operand {
+fn pad(
+    problem: &Problem,
+    image: &TensorType,
+    padding: Padding,
+    lanes: usize,
+    emitter: &mut Emitter,
+) -> Operand {
     let [batch, height, width, channels] = [0, 1, 2, 3].map(|i| image.shape[i]);
     let [rows, columns] = [height + padding.top + padding.bottom, width + padding.left + padding.right];
     let elements = batch * rows * columns * channels;
     let scratch = emitter.scratch(elements * 4);
     let (line, plane) = (columns * channels, rows * columns * channels);
     let mut b = KernelBuilder::new("pad");
-    let x = b.buffer("x", Element::F32, image.shape.elements(), Access::Read);
+    let x = b.buffer("x", Element::F32, problem.input_length(0), Access::Read);
     let y = b.buffer("y", Element::F32, elements, Access::Write);
+    let pitch = problem.pitches[0];
     b.repeat(batch, |b, n| {
         let zeros = |b: &mut KernelBuilder, start: Affine, count: usize| {
             b.blocks(count, lanes, |b, index, valid| {
@@ -197,8 +207,15 @@ fn pad(image: &TensorType, padding: Padding, lanes: usize, emitter: &mut Emitter
         zeros(b, &n * plane, padding.top * line + padding.left * channels);
         b.repeat(height, |b, row| {
             let start = &n * plane + (&row * line) + (padding.top * line + padding.left * channels);
-            let source = &n * (height * width * channels) + &row * (width * channels);
-            movement::run(b, (x, source), (y, start.clone()), width * channels, lanes);
+            let source = &n * (height * width * pitch) + &row * (width * pitch);
+            if pitch == channels {
+                movement::run(b, (x, source), (y, start.clone()), width * channels, lanes);
+            } else {
+                b.repeat(width, |b, column| {
+                    let (from, to) = (&source + &column * pitch, &start + &column * channels);
+                    movement::run(b, (x, from), (y, to), channels, lanes);
+                });
+            }
             zeros(b, start + width * channels, padding.right * channels);
         });
         if padding.left > 0 {

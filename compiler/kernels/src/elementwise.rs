@@ -30,7 +30,12 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
             shapes.extend(problem.inputs.get(*operand).map(|ty| &ty.shape));
         }
     }
-    let groups = view::collapse(shape, &shapes);
+    let mut groups = view::collapse(shape, &shapes);
+    if let (Some(last @ 2..), false) = (groups.last_mut(), problem.is_dense()) {
+        // Rows are apart.
+        *last -= 1;
+        groups.push(1);
+    }
     let extents = view::extents(shape, &groups);
 
     let mut b = KernelBuilder::new(problem.op.name());
@@ -40,19 +45,21 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
     for (number, ty) in problem.inputs[..own].iter().enumerate() {
         let strides = view::strides(&ty.shape, shape, &groups)
             .ok_or_else(|| LowerError::unsupported(problem, format!("broadcasting of {ty}")))?;
-        let buffer = b.buffer(format!("x{number}"), Element::F32, ty.shape.elements(), Access::Read);
-        if ty.shape == *shape && problem.constants[number].is_none() {
+        let strides = problem.input_strides(number, strides);
+        let length = problem.input_length(number);
+        let buffer = b.buffer(format!("x{number}"), Element::F32, length, Access::Read);
+        if problem.is_like_result(number) && problem.constants[number].is_none() {
             in_place.push((number, own));
         }
         operands.push(Operand::Input(number));
         sources.push((buffer, strides));
     }
-    let y = b.buffer("y", Element::F32, shape.elements(), Access::Write);
+    let y = b.buffer("y", Element::F32, problem.result_length(), Access::Write);
     operands.push(Operand::Output);
     let epilogue = Epilogue::new(problem, &groups, &mut b, &mut operands)?;
     in_place.extend(epilogue.in_place(own));
 
-    let dense = view::strides(shape, shape, &groups).unwrap_or_default();
+    let result = problem.result_strides(view::strides(shape, shape, &groups).unwrap_or_default());
     let (&innermost, outer) = extents.split_last().unwrap_or((&1, &[]));
     view::nest(&mut b, outer, |b, coordinates| {
         b.blocks(innermost, lanes, |b, position, valid| {
@@ -74,7 +81,7 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
                 _ => loaded[0],
             };
             let value = epilogue.apply(b, value, &at, valid);
-            b.store_partial(y, view::index(&at, &dense), value, valid);
+            b.store_partial(y, view::index(&at, &result), value, valid);
         });
     });
     epilogue::call(emitter, b.finish(), operands, in_place);

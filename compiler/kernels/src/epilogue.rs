@@ -97,12 +97,12 @@ impl Epilogue {
         let strides = view::strides(shape, &problem.output.shape, groups).ok_or_else(|| {
             LowerError::unsupported(problem, format!("an epilogue operand of shape {shape} in this kernel"))
         })?;
-        let strides = problem.pitched_strides(shape, strides);
-        if shape == &problem.output.shape && problem.constants[operand].is_none() {
+        let strides = problem.input_strides(operand, strides);
+        if problem.is_like_result(operand) && problem.constants[operand].is_none() {
             self.whole.push(operands.len());
         }
         let name = format!("e{}", operands.len());
-        let buffer = b.buffer(name, Element::F32, problem.pitched(shape), Access::Read);
+        let buffer = b.buffer(name, Element::F32, problem.input_length(operand), Access::Read);
         operands.push(Operand::Input(operand));
         Ok(Source::Memory(buffer, strides))
     }

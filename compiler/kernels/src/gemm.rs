@@ -31,9 +31,9 @@ pub(crate) fn pointwise(problem: &Problem, tile: Tile, emitter: &mut Emitter) ->
     let groups = groups.unwrap_or(&[3, 1]);
     let extents = view::extents(&problem.output.shape, groups);
     let mut b = KernelBuilder::new("pointwise");
-    let x = b.buffer("x", Element::F32, image.shape.elements(), Access::Read);
+    let x = b.buffer("x", Element::F32, problem.input_length(0), Access::Read);
     let w = b.buffer("w", Element::F32, packed_length, Access::Read);
-    let y = b.buffer("y", Element::F32, problem.pitched(&problem.output.shape), Access::Write);
+    let y = b.buffer("y", Element::F32, problem.result_length(), Access::Write);
     let mut operands = vec![Operand::Input(0), packed, Operand::Output];
     let epilogue = Epilogue::new(problem, groups, &mut b, &mut operands)?;
 
@@ -41,8 +41,8 @@ pub(crate) fn pointwise(problem: &Problem, tile: Tile, emitter: &mut Emitter) ->
     view::nest(&mut b, outer, |b, coordinates| {
         let first_row = view::index(&coordinates, &dense(outer, rows));
         let product = Product {
-            a: (x, &first_row * inputs),
-            row_stride: inputs,
+            a: (x, &first_row * problem.pitches[0]),
+            row_stride: problem.pitches[0],
             k_stride: 1,
             b: (w, Affine::default()),
             columns: Columns::Packed,
@@ -188,9 +188,9 @@ pub(crate) fn matmul(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> Re
     };
 
     let mut b = KernelBuilder::new("matmul");
-    let x = b.buffer("a", Element::F32, left.shape.elements(), Access::Read);
+    let x = b.buffer("a", Element::F32, problem.input_length(0), Access::Read);
     let w = b.buffer("b", Element::F32, b_length, Access::Read);
-    let y = b.buffer("c", Element::F32, problem.pitched(output), Access::Write);
+    let y = b.buffer("c", Element::F32, problem.result_length(), Access::Write);
     let mut operands = vec![Operand::Input(0), b_operand, Operand::Output];
     let epilogue = Epilogue::new(problem, &groups, &mut b, &mut operands)?;
 
@@ -206,8 +206,9 @@ pub(crate) fn matmul(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> Re
         let strides = lead.and_then(|lead| view::strides(&lead, &batch, &vec![1; batch_rank]));
         strides.unwrap_or_default().iter().map(|s| s * matrix).collect()
     };
+    let lines = if *transpose_a { inner } else { rows };
     let (a_strides, b_strides) =
-        (over_batch(&left.shape, rows * inner), over_batch(&right.shape, inner * width));
+        (over_batch(&left.shape, lines * problem.pitches[0]), over_batch(&right.shape, inner * width));
     let c_strides = dense(batch.dims(), rows * problem.pitch);
     view::nest(&mut b, batch.dims(), |b, coordinates| {
         let b_start = match columns {
@@ -216,8 +217,8 @@ pub(crate) fn matmul(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> Re
         };
         let product = Product {
             a: (x, view::index(&coordinates, &a_strides)),
-            row_stride: if *transpose_a { 1 } else { inner },
-            k_stride: if *transpose_a { rows } else { 1 },
+            row_stride: if *transpose_a { 1 } else { problem.pitches[0] },
+            k_stride: if *transpose_a { problem.pitches[0] } else { 1 },
             b: (w, b_start),
             columns,
             c: (y, view::index(&coordinates, &c_strides)),

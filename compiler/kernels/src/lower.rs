@@ -11,13 +11,13 @@ use thiserror::Error;
 
 use avocet_ir::kernel::{Element, Kernel};
 use avocet_ir::op::Op;
-use avocet_ir::program::{Call, Port, Program, ProgramError, Step, Storage};
+use avocet_ir::program::{Argument, Call, Port, Program, ProgramError, Step, Storage};
 use avocet_ir::schedule::{Chain, Schedule, Schedules};
 use avocet_ir::tensor::TensorData;
 use avocet_ir::{Graph, GraphError, NodeId, TensorType, Value};
 
 use crate::emitter::Emitter;
-use crate::problem::Problem;
+use crate::problem::{Problem, width};
 use crate::{
     chain, depthwise, direct, elementwise, gemm, movement, packed_groups, parts, pool, reduce, resize,
     strassen, winograd,
@@ -54,6 +54,25 @@ impl LowerError {
 
 /// Hands the problem to the generator of its family: the list of all there are.
 pub(crate) fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), LowerError> {
+    let takes_columns = match problem.op {
+        Op::Identity => !problem.epilogue.is_empty(),
+        Op::Softmax { .. } | Op::Resize(_) | Op::Pad { .. } | Op::Reshape { .. } | Op::Broadcast { .. } => {
+            false
+        }
+        // The right operand is read as one matrix.
+        Op::MatMul { .. } => problem.inputs.get(1).is_some_and(|ty| width(&ty.shape) == problem.pitches[1]),
+        Op::Reduce { .. } => {
+            let one_run = problem.result_length() == problem.output.shape.elements();
+            !reduce::is_in_groups(problem) && one_run
+        }
+        _ => true,
+    };
+    if !takes_columns && !problem.is_dense() {
+        return Err(LowerError::unsupported(
+            problem,
+            format!("{} on columns of a tensor", problem.op.name()),
+        ));
+    }
     match (problem.op, problem.schedule) {
         (Op::Conv(_), Schedule::Gemm(tile)) => gemm::pointwise(problem, tile, emitter),
         (Op::Conv(_) | Op::MatMul { .. }, Schedule::Strassen(tile)) => {
@@ -113,7 +132,7 @@ pub fn lower(graph: &Graph, schedules: &Schedules) -> Result<Program, LowerError
 /// A program in the making.
 pub(crate) struct Lowering {
     pub(crate) program: Program,
-    storage: HashMap<Value, Storage>,
+    storage: HashMap<Value, Argument>,
     /// Kernels by their code, to call the same code under one name.
     kernels: HashMap<u64, Vec<usize>>,
     /// Constants by a hash of their bytes.
@@ -147,7 +166,9 @@ impl Lowering {
         let mut root: HashMap<Value, Value> = HashMap::new();
         for &id in &order {
             let value = Value::from(id);
-            let alias = schedules.nodes.get(&id) == Some(&Schedule::Alias);
+            // A concatenation without code has memory of its own, in which its inputs lie.
+            let joins = matches!(graph.node(id).op, Op::Concat { .. });
+            let alias = schedules.nodes.get(&id) == Some(&Schedule::Alias) && !joins;
             let source =
                 if alias { graph.inputs(id).first().and_then(|v| root.get(v)).copied() } else { None };
             root.insert(value, source.unwrap_or(value));
@@ -161,6 +182,9 @@ impl Lowering {
         }
         for &id in &order {
             let value = Value::from(id);
+            if schedules.views.contains_key(&id) {
+                continue;
+            }
             let origin = root.get(&value).copied().unwrap_or(value);
             let storage = match (origin == value, &graph.node(id).op) {
                 (false, _) => match self.storage.get(&origin) {
@@ -169,17 +193,24 @@ impl Lowering {
                 },
                 (true, Op::Input(_)) => {
                     let number = graph.input_nodes().iter().position(|&input| input == id);
-                    Storage::Input(number.unwrap_or(usize::MAX))
+                    Storage::Input(number.unwrap_or(usize::MAX)).into()
                 }
                 (true, _) if self.is_within_chain(id) => continue,
                 // Constants are added when something reads them as they are: most are packed by their users.
                 (true, Op::Constant(_)) => continue,
                 (true, _) => match written.get(&value) {
-                    Some(&output) => output,
-                    None => self.temporary(graph.ty(value).bytes()),
+                    Some(&output) => output.into(),
+                    None => self.temporary(graph.ty(value).bytes()).into(),
                 },
             };
             self.storage.insert(value, storage);
+        }
+        for &id in schedules.views.keys() {
+            let place = schedules.place(id);
+            let offset = place.first * graph.node(id).outputs[0].dtype.bytes();
+            if let Some(&storage) = self.storage.get(&Value::from(place.of)) {
+                self.storage.insert(id.into(), storage.after(offset));
+            }
         }
         Ok(())
     }
@@ -217,17 +248,17 @@ impl Lowering {
         Ok(())
     }
 
-    /// Storage of a value; a constant that is read as it is becomes one of the program's.
-    pub(crate) fn value(&mut self, graph: &Graph, value: Value) -> Storage {
+    /// Memory of a value; a constant that is read as it is becomes one of the program's.
+    pub(crate) fn value(&mut self, graph: &Graph, value: Value) -> Argument {
         if let Some(&storage) = self.storage.get(&value) {
             return storage;
         }
         let storage = match graph.as_constant(value) {
-            Some(tensor) => self.constant(tensor.data().clone()),
+            Some(tensor) => self.constant(tensor.data().clone()).into(),
             // An alias of a constant.
             None => match graph.inputs(value.node).first() {
                 Some(&source) => self.value(graph, source),
-                None => self.temporary(graph.ty(value).bytes()),
+                None => self.temporary(graph.ty(value).bytes()).into(),
             },
         };
         self.storage.insert(value, storage);
@@ -265,11 +296,11 @@ impl Lowering {
         for (number, output) in graph.outputs().iter().enumerate() {
             let source = self.value(graph, output.value);
             let ty = graph.ty(output.value);
-            if source == Storage::Output(number) || ty.shape.elements() == 0 {
+            if source == Storage::Output(number).into() || ty.shape.elements() == 0 {
                 continue;
             }
             let kernel = self.kernel(copy(ty, scalar));
-            let arguments = vec![source.into(), Storage::Output(number).into()];
+            let arguments = vec![source, Storage::Output(number).into()];
             let call = Call { kernel, arguments, in_place: Vec::new(), node: output.name.clone() };
             self.program.steps.push(Step::sequential(vec![call]));
         }
@@ -277,9 +308,19 @@ impl Lowering {
 }
 
 /// The schedule of a node.
-pub(crate) fn scheduled(graph: &Graph, id: NodeId, schedules: &Schedules) -> Result<Schedule, LowerError> {
+fn scheduled(graph: &Graph, id: NodeId, schedules: &Schedules) -> Result<Schedule, LowerError> {
     let missing = || LowerError::Unscheduled(graph.node(id).name.clone());
     schedules.nodes.get(&id).copied().ok_or_else(missing)
+}
+
+/// The problem that a node poses.
+pub(crate) fn problem<'a>(
+    graph: &'a Graph,
+    id: NodeId,
+    schedules: &Schedules,
+) -> Result<Problem<'a>, LowerError> {
+    let schedule = scheduled(graph, id, schedules)?;
+    Ok(Problem::new(graph, id, schedule, |value| schedules.pitch(graph, value.node)))
 }
 
 /// A plain copy of a tensor, 16 bytes at a time: narrower than the target's vectors perhaps, but a copy is rare.

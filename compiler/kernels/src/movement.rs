@@ -160,8 +160,9 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
     // The same number of bytes for all element types.
     let lanes = (lanes * 4 / element.bytes()).clamp(1, ALIGNMENT / element.bytes());
     let (input, output) = (&problem.inputs[0], problem.output);
-    let (elements, to) = (output.shape.elements(), (0, signed(&output.shape.strides())));
-    let strides = signed(&input.shape.strides());
+    let elements = output.shape.elements();
+    let to = (0, signed(&problem.result_strides(output.shape.strides())));
+    let strides = signed(&problem.input_strides(0, input.shape.strides()));
     let whole = |extents: Vec<usize>, from: (i64, Vec<i64>)| Region { extents, from, to: to.clone() };
     let copied = match problem.op {
         Op::Transpose { perm } => {
@@ -179,16 +180,14 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
         Op::ChannelShuffle { groups, axis } => {
             // The axis seen as [groups, n] becomes [n, groups].
             let n = output.shape[*axis] / groups;
-            let step = strides[*axis];
-            let split = |outer: i64, inner: i64| {
-                let mut all = strides.clone();
-                all.splice(axis..=axis, [outer, inner]);
+            let split = |strides: &[i64], outer: usize, inner: usize| {
+                let (mut all, step) = (strides.to_vec(), strides[*axis]);
+                all.splice(axis..=axis, [step * outer as i64, step * inner as i64]);
                 all
             };
             let mut extents = output.dims().to_vec();
             extents.splice(axis..=axis, [n, *groups]);
-            let (from, to) = (split(step, step * n as i64), split(step * *groups as i64, step));
-            Region { extents, from: (0, from), to: (0, to) }
+            Region { extents, from: (0, split(&strides, 1, n)), to: (0, split(&to.1, *groups, 1)) }
         }
         Op::Concat { axis } => return concat(problem, *axis, lanes, emitter),
         Op::Pad { amounts, mode } => return pad(problem, amounts, *mode, lanes, emitter),
@@ -197,7 +196,8 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
     let name = problem.op.name();
     for piece in pieces(&copied) {
         let Some((starts, reach)) = piece.forward() else {
-            let kernel = copy_box(name, element, input.shape.elements(), elements, &[piece], lanes);
+            let (from, to) = (problem.input_length(0), problem.result_length());
+            let kernel = copy_box(name, element, from, to, &[piece], lanes);
             emitter.call(kernel, &[Operand::Input(0), Operand::Output]);
             continue;
         };
@@ -249,20 +249,20 @@ fn broadcast(input: &Shape, output: &Shape) -> Vec<i64> {
 /// One copy for each input, to its place in the result.
 fn concat(problem: &Problem, axis: usize, lanes: usize, emitter: &mut Emitter) -> Result<(), LowerError> {
     let output = problem.output;
-    let strides = signed(&output.shape.strides());
+    let strides = signed(&problem.result_strides(output.shape.strides()));
     let element = Element::from(output.dtype);
     let mut start = 0;
     for (number, input) in problem.inputs.iter().enumerate() {
         let copied = Region {
             extents: input.dims().to_vec(),
-            from: (0, signed(&input.shape.strides())),
+            from: (0, signed(&problem.input_strides(number, input.shape.strides()))),
             to: (0, strides.clone()),
         };
         // The kernel sees the result from this input's first element on, so that equal inputs share a kernel.
         let offset = start * strides[axis] as usize;
         // Nothing of an empty one.
         let Some((_, [_, reach])) = copied.forward() else { continue };
-        let kernel = copy_box("concat", element, input.shape.elements(), reach, &[copied], lanes);
+        let kernel = copy_box("concat", element, problem.input_length(number), reach, &[copied], lanes);
         let arguments = vec![(Operand::Input(number), 0), (Operand::Output, offset * element.bytes())];
         emitter.call_at(kernel, arguments, Vec::new());
         start += input.shape[axis];

@@ -54,9 +54,9 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
     let packed = emitter.constant(TensorData::F32(packed.into()));
 
     let mut b = KernelBuilder::new("packed_groups");
-    let x = b.buffer("x", Element::F32, image.shape.elements(), Access::Read);
+    let x = b.buffer("x", Element::F32, problem.input_length(0), Access::Read);
     let w = b.buffer("w", Element::F32, length, Access::Read);
-    let y = b.buffer("y", Element::F32, problem.output.shape.elements(), Access::Write);
+    let y = b.buffer("y", Element::F32, problem.result_length(), Access::Write);
     let mut operands = vec![Operand::Input(0), packed, Operand::Output];
     let epilogue = Epilogue::new(problem, &[1, 1, 1, 1], &mut b, &mut operands)?;
     let sliding = Sliding::new(
@@ -66,7 +66,8 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
         conv.strides,
         conv.dilations,
         conv.padding,
-    );
+    )
+    .with_pitch([problem.pitches[0], problem.pitch]);
     // One row of taps of one input channel: what it adds to the sums.
     let row_of_channel =
         |b: &mut KernelBuilder, block: &sliding::Block, row: &Affine, input: usize, sums: &mut [ValueId]| {

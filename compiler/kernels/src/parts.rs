@@ -8,7 +8,7 @@ use avocet_ir::schedule::{Axis, Schedules, Split};
 use avocet_ir::{Graph, NodeId};
 
 use crate::emitter::{Emitter, Operand};
-use crate::lower::{LowerError, Lowering, generate, scheduled};
+use crate::lower::{LowerError, Lowering, generate, problem};
 use crate::problem::Problem;
 use crate::reduce;
 use crate::slice::{self, Slice};
@@ -75,7 +75,7 @@ impl Lowered {
                     Place::Scratch(i) => scratch[i].into(),
                     Place::Constant(storage) => storage.into(),
                 };
-                Argument { offset: base.offset + offset, ..base }
+                base.after(offset)
             };
             let arguments = call.arguments.iter().map(&mut bind).collect();
             let (kernel, in_place) = (call.kernel, call.in_place.clone());
@@ -112,7 +112,7 @@ pub(crate) fn steps(
     id: NodeId,
     schedules: &Schedules,
 ) -> Result<Vec<Step>, LowerError> {
-    let problem = Problem::new(graph, id, scheduled(graph, id, schedules)?);
+    let problem = problem(graph, id, schedules)?;
     let Some(&split) = schedules.splits.get(&id) else { return whole(lowering, graph, id, &problem, 1) };
     let dealt = match problem.op {
         Op::Resize(_) | Op::Transpose { .. } | Op::Slice { .. } | Op::Broadcast { .. } => true,
@@ -157,8 +157,8 @@ fn whole(
     let lowered = Lowered::new(lowering, problem)?;
     let scratch: Vec<Storage> = lowered.scratch.iter().map(|&bytes| lowering.temporary(bytes)).collect();
     let (inputs, output) = (graph.inputs(id), lowering.value(graph, id.into()));
-    let input = |i: usize| lowering.value(graph, inputs[i]).into();
-    let calls = lowered.bind(problem.name, input, output.into(), &scratch);
+    let input = |i: usize| lowering.value(graph, inputs[i]);
+    let calls = lowered.bind(problem.name, input, output, &scratch);
     if parts < 2 {
         return Ok(vec![Step::sequential(calls)]);
     }
@@ -184,12 +184,8 @@ fn sliced(
     for slice in slices {
         let lowered = codes.of(lowering, slice)?;
         let scratch: Vec<Storage> = lowered.scratch.iter().map(|&bytes| lowering.temporary(bytes)).collect();
-        let input = |i: usize| {
-            let storage = lowering.value(graph, inputs[i]);
-            Argument { storage, offset: slice.input_offsets[i] }
-        };
-        let output = Argument { storage: output, offset: slice.output_offset };
-        parts.push(lowered.bind(&node.name, input, output, &scratch));
+        let input = |i: usize| lowering.value(graph, inputs[i]).after(slice.input_offsets[i]);
+        parts.push(lowered.bind(&node.name, input, output.after(slice.output_offset), &scratch));
     }
     Ok(Step { parts })
 }

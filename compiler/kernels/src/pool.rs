@@ -25,8 +25,8 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
         return Err(LowerError::unsupported(problem, "pooling of channels-first images"));
     }
     let mut b = KernelBuilder::new(problem.op.name());
-    let x = b.buffer("x", Element::F32, image.shape.elements(), Access::Read);
-    let y = b.buffer("y", Element::F32, problem.output.shape.elements(), Access::Write);
+    let x = b.buffer("x", Element::F32, problem.input_length(0), Access::Read);
+    let y = b.buffer("y", Element::F32, problem.result_length(), Access::Write);
     let mut operands = vec![Operand::Input(0), Operand::Output];
     let epilogue = Epilogue::new(problem, &[1, 1, 1, 1], &mut b, &mut operands)?;
     let sliding = Sliding::new(
@@ -36,7 +36,8 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
         pool.strides,
         pool.dilations,
         pool.padding,
-    );
+    )
+    .with_pitch([problem.pitches[0], problem.pitch]);
     let [tap_row, tap_column] = sliding.tap_strides();
     let order = (COLUMNS, lanes, Outer::Positions);
     sliding.emit(

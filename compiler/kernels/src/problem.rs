@@ -2,7 +2,7 @@
 
 use avocet_ir::op::{EpilogueStep, Op};
 use avocet_ir::schedule::Schedule;
-use avocet_ir::{Graph, NodeId, Shape, Tensor, TensorType};
+use avocet_ir::{Graph, NodeId, Shape, Tensor, TensorType, Value};
 
 /// One node, as its generator sees it. What is computed is kept apart from how: the latter is `schedule`.
 #[derive(Clone, Debug)]
@@ -19,18 +19,22 @@ pub struct Problem<'a> {
     pub constants: Vec<Option<&'a Tensor>>,
     /// Type of the result.
     pub output: &'a TensorType,
-    /// Elements between rows of the result: its last dimension, or more where it is columns of a wider matrix. Then
-    /// operands of the epilogue that have rows have this pitch, too. For a reduction it is that of the image, since the
-    /// result has no rows, for depthwise convolution of both. Only matrix products, reductions and depthwise convolutions
-    /// are asked for columns.
+    /// Elements between rows of the result: its last dimension, or more where it is columns of a wider tensor.
     pub pitch: usize,
+    /// The same of each input.
+    pub pitches: Vec<usize>,
     /// How it is to be computed.
     pub schedule: Schedule,
 }
 
 impl<'a> Problem<'a> {
-    /// The problem that a node poses.
-    pub(crate) fn new(graph: &'a Graph, id: NodeId, schedule: Schedule) -> Self {
+    /// The problem that a node poses; `pitch` gives that of a value.
+    pub(crate) fn new(
+        graph: &'a Graph,
+        id: NodeId,
+        schedule: Schedule,
+        pitch: impl Fn(Value) -> usize,
+    ) -> Self {
         let node = graph.node(id);
         let inputs = graph.inputs(id);
         Problem {
@@ -40,33 +44,70 @@ impl<'a> Problem<'a> {
             constants: inputs.iter().map(|&value| graph.as_constant(value)).collect(),
             inputs: inputs.iter().map(|&value| graph.ty(value).clone()).collect(),
             output: &node.outputs[0],
-            pitch: node.outputs[0].dims().last().copied().unwrap_or(1),
+            pitch: pitch(id.into()),
+            pitches: inputs.iter().map(|&value| pitch(value)).collect(),
             schedule,
         }
     }
 
-    /// Elements from the first to the last of a tensor with the result's pitch: of the result itself, or of an operand
-    /// that has its rows.
-    pub(crate) fn pitched(&self, shape: &Shape) -> usize {
-        match self.output.dims().last() {
-            Some(&width) if self.has_rows(shape) => (shape.elements() / width - 1) * self.pitch + width,
-            _ => shape.elements(),
-        }
+    /// Elements from the first to the last of the result.
+    pub(crate) fn result_length(&self) -> usize {
+        length(&self.output.shape, self.pitch)
     }
 
-    /// These strides of a tensor, made wider by the pitch where it has rows; the last is that within a row.
-    pub(crate) fn pitched_strides(&self, shape: &Shape, mut strides: Vec<usize>) -> Vec<usize> {
-        if let (true, [outer @ .., _], Some(width)) =
-            (self.has_rows(shape), &mut strides[..], self.output.dims().last())
-        {
-            outer.iter_mut().for_each(|stride| *stride = *stride / width * self.pitch);
-        }
-        strides
+    /// Elements from the first to the last of an input.
+    pub(crate) fn input_length(&self, number: usize) -> usize {
+        length(&self.inputs[number].shape, self.pitches[number])
     }
 
-    /// Whether a tensor of this shape has rows as the result has, and so its pitch.
-    pub(crate) fn has_rows(&self, shape: &Shape) -> bool {
-        let last = shape.dims().last();
-        shape.elements() > 0 && last == self.output.dims().last() && last != Some(&self.pitch)
+    /// Strides of an input over a view, made wider by its pitch: all but the last, which is that within a row.
+    pub(crate) fn input_strides(&self, number: usize, strides: Vec<usize>) -> Vec<usize> {
+        widened(&self.inputs[number].shape, self.pitches[number], strides)
+    }
+
+    /// The same of the result.
+    pub(crate) fn result_strides(&self, strides: Vec<usize>) -> Vec<usize> {
+        widened(&self.output.shape, self.pitch, strides)
+    }
+
+    /// Whether all tensors are whole, none columns of another.
+    pub(crate) fn is_dense(&self) -> bool {
+        let inputs = self.inputs.iter().map(|ty| &ty.shape).zip(&self.pitches);
+        inputs.chain([(&self.output.shape, &self.pitch)]).all(|(shape, &pitch)| pitch == width(shape))
+    }
+
+    /// Whether an input lies in memory as the result does.
+    pub(crate) fn is_like_result(&self, number: usize) -> bool {
+        self.inputs[number].shape == self.output.shape && self.pitches[number] == self.pitch
+    }
+}
+
+/// Elements of a row.
+pub(crate) fn width(shape: &Shape) -> usize {
+    shape.dims().last().copied().unwrap_or(1)
+}
+
+fn length(shape: &Shape, pitch: usize) -> usize {
+    let width = width(shape);
+    match shape.elements().checked_div(width) {
+        Some(rows) if rows > 0 && pitch != width => (rows - 1) * pitch + width,
+        _ => shape.elements(),
+    }
+}
+
+fn widened(shape: &Shape, pitch: usize, mut strides: Vec<usize>) -> Vec<usize> {
+    let width = width(shape);
+    if let ([outer @ .., _], true) = (&mut strides[..], pitch != width && width > 0) {
+        outer.iter_mut().for_each(|stride| *stride = *stride / width * pitch);
+    }
+    strides
+}
+
+/// Elements of memory from one index of a dimension to the next, `axis` being the first of the dimensions within; the last
+/// dimension is not cut.
+pub(crate) fn elements_from(ty: &TensorType, axis: usize, pitch: usize) -> usize {
+    match ty.dims()[axis..].split_last() {
+        Some((_, rows)) => rows.iter().product::<usize>() * pitch,
+        None => 1,
     }
 }

@@ -192,7 +192,7 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
     if let Some(sizes) = positions(problem) {
         return in_groups(problem, *kind, sizes, lanes, emitter);
     }
-    let strides = problem.pitched_strides(&input.shape, input.shape.strides());
+    let strides = problem.input_strides(0, input.shape.strides());
     let axis = |i: usize| (input.shape[i], strides[i]);
     let mut kept: Vec<Axis> = (0..input.shape.rank()).filter(|i| !axes.contains(i)).map(axis).collect();
     let mut reduced: Vec<Axis> = axes.iter().map(|&i| axis(i)).collect();
@@ -202,7 +202,7 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
     let count: usize = reduced.iter().map(|a| a.0).product();
 
     let mut b = KernelBuilder::new(problem.op.name());
-    let x = b.buffer("x", Element::F32, problem.pitched(&input.shape), Access::Read);
+    let x = b.buffer("x", Element::F32, problem.input_length(0), Access::Read);
     let y = b.buffer("y", Element::F32, problem.output.shape.elements(), Access::Write);
     let mut operands = vec![Operand::Input(0), Operand::Output];
     // The result is one run of elements in the order of the kept axes; an epilogue sees it as that.

@@ -10,7 +10,7 @@ use avocet_ir::op::{Layout, Op, Padding};
 use avocet_ir::schedule::{Axis, Schedule, Split, Tile};
 use avocet_ir::{Shape, Tensor, TensorType};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, elements_from, width};
 
 /// A part of a problem.
 #[derive(Clone, Debug)]
@@ -23,6 +23,7 @@ pub(crate) struct Slice<'a> {
     weights: Option<Tensor>,
     output: TensorType,
     pitch: usize,
+    pitches: Vec<usize>,
     /// Byte where each input begins.
     pub(crate) input_offsets: Vec<usize>,
     /// Byte where the result begins.
@@ -46,6 +47,7 @@ impl Slice<'_> {
             constants,
             output: &self.output,
             pitch: self.pitch,
+            pitches: self.pitches.clone(),
             schedule: self.whole.schedule,
         }
     }
@@ -56,6 +58,7 @@ impl Slice<'_> {
             && self.inputs == other.inputs
             && self.output == other.output
             && self.pitch == other.pitch
+            && self.pitches == other.pitches
             && self.weights == other.weights
     }
 }
@@ -117,13 +120,20 @@ fn with_extent(shape: &Shape, axis: usize, extent: usize) -> Option<Shape> {
 
 /// The part of an operand that broadcasts to the result, for a range of an axis of the result: its shape and the element
 /// where it begins.
-fn operand(shape: &Shape, output: &Shape, axis: usize, range: &Range<usize>) -> Option<(Shape, usize)> {
+fn operand(
+    ty: &TensorType,
+    pitch: usize,
+    output: &Shape,
+    axis: usize,
+    range: &Range<usize>,
+) -> Option<(Shape, usize)> {
+    let shape = &ty.shape;
     let missing = output.rank().checked_sub(shape.rank())?;
     let Some(own) = axis.checked_sub(missing) else { return Some((shape.clone(), 0)) };
     if shape[own] == 1 {
         return Some((shape.clone(), 0));
     }
-    let inner: usize = shape.dims()[own + 1..].iter().product();
+    let inner = elements_from(ty, own + 1, pitch);
     // A range of the last axis may have other rows around it: those of the result do.
     let is_one_piece = shape.dims()[..own].iter().all(|&d| d == 1) || own + 1 == shape.rank();
     let fits = shape[own] == output[axis] && is_one_piece;
@@ -144,8 +154,9 @@ pub(crate) fn of_rows<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> Opti
         weights: None,
         output: TensorType::new(problem.output.dtype, with_extent(output, axis, range.len())?),
         pitch: problem.pitch,
+        pitches: problem.pitches.clone(),
         input_offsets: vec![0; problem.inputs.len()],
-        output_offset: range.start * bytes_from(problem.output, axis + 1),
+        output_offset: range.start * bytes_from(problem.output, axis + 1, problem.pitch),
         needed: range.clone(),
     };
     let own = match &mut slice.op {
@@ -170,7 +181,7 @@ pub(crate) fn of_rows<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> Opti
         Op::Concat { .. } => {
             for (number, ty) in problem.inputs.iter().enumerate() {
                 slice.inputs[number].shape = with_extent(&ty.shape, axis, range.len())?;
-                slice.input_offsets[number] = range.start * bytes_from(ty, axis + 1);
+                slice.input_offsets[number] = range.start * bytes_from(ty, axis + 1, problem.pitches[number]);
             }
             return Some(slice);
         }
@@ -185,17 +196,18 @@ pub(crate) fn of_rows<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> Opti
             return None;
         }
         slice.inputs[0].shape = with_extent(&image.shape, axis, slice.needed.len())?;
-        slice.input_offsets[0] = slice.needed.start * bytes_from(image, axis + 1);
+        slice.input_offsets[0] = slice.needed.start * bytes_from(image, axis + 1, problem.pitches[0]);
     }
     for number in own..problem.inputs.len() {
         let ty = &problem.inputs[number];
-        let (shape, start) = operand(&ty.shape, output, axis, &range)?;
+        let (shape, start) = operand(ty, problem.pitches[number], output, axis, &range)?;
         // A constant factor that is one matrix is packed, so it has to be the slice's own.
         let weights = problem.constants.get(number).copied().flatten();
         if let (Op::MatMul { .. }, 1, Some(weights), false) = (problem.op, number, weights, shape == ty.shape)
         {
             let part = weights.as_f32()?.get(start..start + shape.elements())?;
             slice.weights = Some(Tensor::f32(shape.dims(), part.to_vec()).ok()?);
+            slice.pitches[number] = width(&shape);
         }
         slice.inputs[number].shape = shape;
         slice.input_offsets[number] = start * ty.dtype.bytes();
@@ -204,8 +216,8 @@ pub(crate) fn of_rows<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> Opti
 }
 
 /// Bytes of the dimensions from `axis` on.
-fn bytes_from(ty: &TensorType, axis: usize) -> usize {
-    ty.dims()[axis..].iter().product::<usize>() * ty.dtype.bytes()
+fn bytes_from(ty: &TensorType, axis: usize, pitch: usize) -> usize {
+    elements_from(ty, axis, pitch) * ty.dtype.bytes()
 }
 
 /// Rows of the image under the windows of these rows of the result; the padding becomes what is left of it there.
@@ -236,7 +248,7 @@ pub(crate) fn of_columns<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> O
     let output = &problem.output.shape;
     let axis = output.rank().checked_sub(1)?;
     // A single column could be taken for an operand that broadcasts.
-    if problem.pitch != output[axis] || range.len() < 2 {
+    if range.len() < 2 {
         return None;
     }
     let mut slice = Slice {
@@ -245,6 +257,7 @@ pub(crate) fn of_columns<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> O
         inputs: problem.inputs.clone(),
         output: TensorType::new(problem.output.dtype, with_extent(output, axis, range.len())?),
         pitch: problem.pitch,
+        pitches: problem.pitches.clone(),
         input_offsets: vec![0; problem.inputs.len()],
         output_offset: range.start * problem.output.dtype.bytes(),
         needed: 0..0,
@@ -254,6 +267,7 @@ pub(crate) fn of_columns<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> O
         (Op::Conv(_), Schedule::Depthwise(_)) => {
             let weights = columns_of_weights(problem, &range)?;
             slice.inputs[1] = weights.ty();
+            slice.pitches[1] = width(weights.shape());
             slice.weights = Some(weights);
             let image = &problem.inputs[0];
             slice.inputs[0].shape = with_extent(&image.shape, image.shape.rank() - 1, range.len())?;
@@ -266,6 +280,7 @@ pub(crate) fn of_columns<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> O
         (Op::Conv(_) | Op::MatMul { .. }, Schedule::Gemm(_) | Schedule::Strassen(_)) => {
             let weights = columns_of_weights(problem, &range)?;
             slice.inputs[1] = weights.ty();
+            slice.pitches[1] = width(weights.shape());
             slice.weights = Some(weights);
             2
         }
@@ -286,7 +301,7 @@ pub(crate) fn of_columns<'a>(problem: &'a Problem<'a>, range: Range<usize>) -> O
     };
     for number in own..problem.inputs.len() {
         let ty = &problem.inputs[number];
-        let (shape, start) = operand(&ty.shape, output, axis, &range)?;
+        let (shape, start) = operand(ty, problem.pitches[number], output, axis, &range)?;
         slice.inputs[number].shape = shape;
         slice.input_offsets[number] = start * ty.dtype.bytes();
     }

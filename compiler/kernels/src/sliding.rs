@@ -81,9 +81,9 @@ impl Sliding {
         }
     }
 
-    /// The same on a range of the channels of an image and of a result with this pitch.
-    pub(crate) fn with_pitch(self, pitch: usize) -> Self {
-        Sliding { pitch: [pitch; 2], ..self }
+    /// The same on an image and a result with so many elements between pixels.
+    pub(crate) fn with_pitch(self, pitch: [usize; 2]) -> Self {
+        Sliding { pitch, ..self }
     }
 
     /// Elements between a tap and the next in the image: rows and columns.

@@ -44,6 +44,8 @@ const SUMS: usize = 4;
 /// Sizes of a product whose rows all lie one after the other.
 struct Sizes {
     rows: usize,
+    /// Elements between rows of the left operand.
+    stride: usize,
     inner: usize,
     width: usize,
 }
@@ -67,7 +69,7 @@ fn product<'a>(problem: &'a Problem) -> Option<(Sizes, Weight<'a>)> {
     let single = weights.len() == inner * width && left.shape.elements() == rows * inner;
     (halves && single && Epilogue::fits(problem, &whole)).then(|| {
         let at = move |n: usize, k: usize| weights[if transposed { n * inner + k } else { k * width + n }];
-        (Sizes { rows, inner, width }, Box::new(at) as Weight)
+        (Sizes { rows, stride: problem.pitches[0], inner, width }, Box::new(at) as Weight)
     })
 }
 
@@ -80,7 +82,7 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
             _ => gemm::matmul(problem, tile, emitter),
         };
     };
-    let Sizes { rows, inner, width } = sizes;
+    let Sizes { rows, inner, width, .. } = sizes;
     let (half_inner, half_width) = (inner / 2, width / 2);
     let packed = pack_products(&sizes, tile, weight);
     let packed_length = packed.len();
@@ -97,9 +99,9 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
     let scratch = lengths.map(|length| emitter.scratch(length * 4));
 
     let mut b = KernelBuilder::new("strassen");
-    let a = b.buffer("a", Element::F32, rows * inner, Access::Read);
+    let a = b.buffer("a", Element::F32, problem.input_length(0), Access::Read);
     let w = b.buffer("w", Element::F32, packed_length, Access::Read);
-    let c = b.buffer("c", Element::F32, problem.pitched(&problem.output.shape), Access::Write);
+    let c = b.buffer("c", Element::F32, problem.result_length(), Access::Write);
     let [s, u] =
         [("s", 0), ("u", 1)].map(|(name, i)| b.buffer(name, Element::F32, lengths[i], Access::Write));
     let mut operands = vec![Operand::Input(0), packed, Operand::Output, scratch[0], scratch[1]];
@@ -243,11 +245,11 @@ impl Strassen {
 
     /// S1 to S4 of a block.
     fn sums(&self, b: &mut KernelBuilder, block: &HalfBlock) {
-        let (inner, half) = (self.sizes.inner, self.half_inner());
+        let (stride, half) = (self.sizes.stride, self.half_inner());
         let lanes = self.tile.lanes;
         b.repeat(block.rows, |b, row| {
-            let upper = (&block.first + row.clone()) * inner;
-            let lower = (&block.first + row.clone() + block.lower) * inner;
+            let upper = (&block.first + row.clone()) * stride;
+            let lower = (&block.first + row.clone() + block.lower) * stride;
             b.blocks(half, lanes, |b, k, valid| {
                 let mut load = |start: &Affine, right: usize| {
                     b.load_partial(lanes, valid, self.a, start + k.clone() + right * half)
@@ -268,11 +270,11 @@ impl Strassen {
 
     /// The products of a block and a panel, and all four parts of the result.
     fn products(&self, b: &mut KernelBuilder, block: &HalfBlock, panel: &Panel) {
-        let (lanes, inner, half) = (self.tile.lanes, self.sizes.inner, self.half_inner());
+        let (lanes, stride, half) = (self.tile.lanes, self.sizes.stride, self.half_inner());
         let vectors = panel.width / lanes;
         let image = |lower: bool, right: bool| {
             let row = &block.first + if lower { block.lower } else { 0 };
-            ((self.a, row * inner + if right { half } else { 0 }), inner)
+            ((self.a, row * stride + if right { half } else { 0 }), stride)
         };
         let sum = |number: usize| ((self.s, &block.sums + number * block.rows * self.pitch), self.pitch);
         let weights = |product| (self.w, self.weights(panel, product));

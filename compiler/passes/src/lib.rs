@@ -37,6 +37,7 @@ mod rewrite;
 mod strassen;
 mod tile;
 mod transposes;
+mod views;
 mod winograd;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use avocet_ir::schedule::{Schedule, Schedules};
 use avocet_ir::{Graph, GraphError, NodeId};
 
 use crate::family::{self, Family};
-use crate::{strassen, winograd};
+use crate::{strassen, views, winograd};
 
 /// What a schedule must know of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,7 @@ pub fn schedule(graph: &Graph, machine: &Machine, options: ScheduleOptions) -> R
             schedules.nodes.insert(id, schedule);
         }
     }
+    views::assign(graph, &mut schedules)?;
     Ok(schedules)
 }
 

@@ -72,6 +72,10 @@ pub fn apply(
     }
     for (&id, schedule) in &mut schedules.nodes {
         let Some(&choice) = choices.get(&graph.layer_text(id)) else { continue };
+        if *schedule == Schedule::Alias {
+            // Without code here, if not where it was measured.
+            continue;
+        }
         match check(graph, id, choice, machine, options) {
             Ok(()) => {
                 applied.nodes += 1;

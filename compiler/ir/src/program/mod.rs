@@ -53,6 +53,13 @@ pub struct Argument {
     pub offset: usize,
 }
 
+impl Argument {
+    /// The same memory from so many bytes later on.
+    pub const fn after(self, bytes: usize) -> Self {
+        Argument { offset: self.offset + bytes, ..self }
+    }
+}
+
 impl From<Storage> for Argument {
     fn from(storage: Storage) -> Self {
         Argument { storage, offset: 0 }

@@ -139,7 +139,13 @@ impl Program {
                         || written.offset + buffer.bytes() <= argument.offset;
                     let in_place =
                         call.in_place.contains(&(other, number)) && argument.offset == written.offset;
-                    other != number && argument.storage == written.storage && !apart && !in_place
+                    // Buffers may lie across each other, as columns of a matrix do, if the bytes that are touched don't.
+                    let meet = || {
+                        let touched = |number: usize| footprint(kernel, BufferId(number));
+                        let (one, two) = (touched(number), touched(other));
+                        meet((&one, written.offset), (&two, argument.offset))
+                    };
+                    other != number && argument.storage == written.storage && !apart && !in_place && meet()
                 });
             if clash {
                 return Err(format!(

@@ -7,7 +7,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use crate::graph::NodeId;
+use crate::graph::{Graph, NodeId};
 
 pub use text::NoSchedule;
 
@@ -63,7 +63,7 @@ pub struct Winograd {
 /// How one node is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Schedule {
-    /// No code: the result is the input under another shape.
+    /// No code: the result is the input under another shape, or see [`Schedules::views`].
     Alias,
     /// Matrix product: pointwise convolution of stride 1 without padding, or MatMul. Constant weights are packed in
     /// panels of the tile's width.
@@ -154,6 +154,16 @@ pub struct Chain {
     pub parts: usize,
 }
 
+/// Where a result lies that has no memory of its own: in columns of another one, which is what a concatenation makes of its
+/// inputs, or where a slice takes its result from. Columns are indices of the last dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct View {
+    /// The node whose result it is a part of, which may be one itself.
+    pub of: NodeId,
+    /// First of its columns there.
+    pub first: usize,
+}
+
 /// How a graph is computed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schedules {
@@ -163,11 +173,30 @@ pub struct Schedules {
     pub splits: BTreeMap<NodeId, Split>,
     /// Nodes computed together; no node is in two chains.
     pub chains: Vec<Chain>,
+    /// Results that are columns of others. A concatenation of which all inputs are its columns, and a slice that is one, is
+    /// scheduled as [`Schedule::Alias`].
+    pub views: BTreeMap<NodeId, View>,
     /// Whether the machine has no vectors, so that what no node's schedule tells about is done in scalars too.
     pub scalar: bool,
 }
 
 impl Schedules {
+    /// Where a node's result lies: the node whose memory it is, and the first of its columns there.
+    pub fn place(&self, id: NodeId) -> View {
+        let mut place = View { of: id, first: 0 };
+        // A chain of views is no longer than there are views.
+        for _ in 0..self.views.len() {
+            let Some(view) = self.views.get(&place.of) else { break };
+            place = View { of: view.of, first: place.first.saturating_add(view.first) };
+        }
+        place
+    }
+
+    /// Elements between rows of a node's result.
+    pub fn pitch(&self, graph: &Graph, id: NodeId) -> usize {
+        graph.node(self.place(id).of).outputs[0].dims().last().copied().unwrap_or(1)
+    }
+
     /// The chain that a node is in, and its place there.
     pub fn chain(&self, id: NodeId) -> Option<(&Chain, usize)> {
         let find = |chain: &Chain| chain.nodes.iter().position(|&node| node == id);

@@ -123,8 +123,16 @@ impl Schedules {
                 let node = graph.node(id);
                 let name = node.name.escape_debug();
                 let split = self.splits.get(&id).map(|split| format!(" in {split}")).unwrap_or_default();
-                text +=
-                    &format!("  {:<16} {schedule:<30} {}{split} ; {name}\n", node.op.name(), node.outputs[0]);
+                let view = self.views.get(&id).map(|view| {
+                    let of = graph.node(view.of).name.escape_debug().to_string();
+                    format!(" at column {} of {of}", view.first)
+                });
+                let view = view.unwrap_or_default();
+                text += &format!(
+                    "  {:<16} {schedule:<30} {}{split}{view} ; {name}\n",
+                    node.op.name(),
+                    node.outputs[0]
+                );
             }
         }
         for Chain { nodes, rows, parts } in &self.chains {

@@ -8,6 +8,7 @@ mod parts;
 mod products;
 mod reductions;
 mod strassen;
+mod views;
 mod winograd;
 
 use avocet_ir::kernel::{Expression, Statement};

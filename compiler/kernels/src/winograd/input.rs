@@ -34,11 +34,16 @@ impl Tile<'_> {
 /// Tiles at the edges are written out apart, without the loads of pixels that are outside.
 pub(super) fn kernel(sizes: &Sizes, points: &Points, strip: &Strip, lanes: usize) -> Kernel {
     let output = points.outputs();
-    let (column_stride, row_stride) = (sizes.inputs, sizes.image[1] * sizes.inputs);
+    let (column_stride, row_stride) = (sizes.pitch[0], sizes.image[1] * sizes.pitch[0]);
     let width = row_width(sizes, lanes);
     let matrix = spread(strip.count(sizes) * width);
     let mut b = KernelBuilder::new("winograd_input");
-    let x = b.buffer("x", Element::F32, strip.needed.len() * row_stride, Access::Read);
+    let x = b.buffer(
+        "x",
+        Element::F32,
+        strip.needed.len() * row_stride - (sizes.pitch[0] - sizes.inputs),
+        Access::Read,
+    );
     let v = b.buffer("v", Element::F32, points.positions() * matrix, Access::Write);
     for rows in &strip.rows(sizes, output) {
         b.repeat(rows.positions.len(), |b, row| {

@@ -41,6 +41,8 @@ struct Sizes {
     result: [usize; 2],
     /// Output channels.
     outputs: usize,
+    /// Elements between pixels of the image and of the result.
+    pitch: [usize; 2],
     /// Tiles below one another and side by side.
     tiles: [usize; 2],
 }
@@ -89,6 +91,7 @@ pub(crate) fn generate(
         inputs: image.shape[3],
         result,
         outputs: problem.output.shape[3],
+        pitch: [problem.pitches[0], problem.pitch],
         tiles: result.map(|extent| extent.div_ceil(schedule.output)),
     };
     let packed = emitter.constant(weights::pack(&sizes, &points, constant, &schedule));

@@ -13,7 +13,7 @@ use crate::emitter::{Emitter, Operand};
 use crate::epilogue::Epilogue;
 use crate::lower::LowerError;
 use crate::microkernel::{self, Block, Step};
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 
 /// Output channels of a group, vectors filled up.
 pub(super) fn group_width(sizes: &Sizes, schedule: &Winograd) -> usize {
@@ -43,10 +43,10 @@ pub(super) fn call(
 ) -> Result<(), LowerError> {
     let tiles = strip.count(sizes);
     let (positions, lanes) = (points.positions(), schedule.tile.lanes);
-    let output = of_strip(problem, problem.output, strip)?;
+    let output = of_strip(problem, problem.output, problem.pitch, strip)?;
     let mut inputs = problem.inputs.clone();
-    for ty in &mut inputs[2..] {
-        *ty = of_strip(problem, ty, strip)?.0;
+    for (ty, &pitch) in inputs.iter_mut().zip(&problem.pitches).skip(2) {
+        *ty = of_strip(problem, ty, pitch, strip)?.0;
     }
     let part = Problem { output: &output.0, inputs, ..problem.clone() };
 
@@ -57,7 +57,7 @@ pub(super) fn call(
     let v = b.buffer("v", Element::F32, positions * input_matrix, Access::Read);
     let w = b.buffer("w", Element::F32, weights, Access::Read);
     let m = b.buffer("m", Element::F32, positions * spread(tiles * group_width), Access::Write);
-    let y = b.buffer("y", Element::F32, output.0.shape.elements(), Access::Write);
+    let y = b.buffer("y", Element::F32, part.result_length(), Access::Write);
     let mut operands = vec![transformed, packed, products, Operand::Output];
     let epilogue = Epilogue::new(&part, &[1, 1, 1, 1], &mut b, &mut operands)?;
     b.blocks(sizes.outputs, group_width, |b, first, channels| {
@@ -74,7 +74,7 @@ pub(super) fn call(
                     let at = [Affine::default(), &corner[0] + row, &corner[1] + column, channel.clone()];
                     let pixel = &at[1] * sizes.result[1] + at[2].clone();
                     let value = epilogue.apply(b, value, &at, valid);
-                    b.store_partial(y, pixel * sizes.outputs + channel.clone(), value, valid);
+                    b.store_partial(y, pixel * sizes.pitch[1] + channel.clone(), value, valid);
                 });
             });
         });
@@ -82,14 +82,16 @@ pub(super) fn call(
 
     // Operands that are whole in the strip only because it is small can't take the result's memory.
     let whole = |&(read, _): &(usize, usize)| match operands[read] {
-        Operand::Input(i) => problem.inputs[i].shape == problem.output.shape,
+        Operand::Input(i) => problem.is_like_result(i),
         _ => false,
     };
     let in_place = epilogue.in_place(3).into_iter().filter(whole).collect();
     let arguments = operands.iter().map(|&operand| {
         let offset = match operand {
             Operand::Output => Ok(output.1),
-            Operand::Input(i) => of_strip(problem, &problem.inputs[i], strip).map(|(_, offset)| offset),
+            Operand::Input(i) => {
+                of_strip(problem, &problem.inputs[i], problem.pitches[i], strip).map(|(_, offset)| offset)
+            }
             _ => Ok(0),
         };
         Ok((operand, offset?))
@@ -100,14 +102,19 @@ pub(super) fn call(
 }
 
 /// What a strip has of a tensor that broadcasts to the result: its type, and the byte where it begins.
-fn of_strip(problem: &Problem, ty: &TensorType, strip: &Strip) -> Result<(TensorType, usize), LowerError> {
+fn of_strip(
+    problem: &Problem,
+    ty: &TensorType,
+    pitch: usize,
+    strip: &Strip,
+) -> Result<(TensorType, usize), LowerError> {
     let mut dims = ty.dims().to_vec();
     // Batch and height, as far as the tensor has them.
     let missing = 4 - dims.len().min(4);
     let mut offset = 0;
     for (axis, range) in [(0, strip.image..strip.image + 1), (1, strip.result.clone())] {
         let Some(own) = usize::checked_sub(axis, missing).filter(|&own| dims[own] != 1) else { continue };
-        offset += range.start * dims[own + 1..].iter().product::<usize>() * ty.dtype.bytes();
+        offset += range.start * problem::elements_from(ty, own + 1, pitch) * ty.dtype.bytes();
         dims[own] = range.len();
     }
     let shape = avocet_ir::Shape::new(dims).map_err(|e| LowerError::unsupported(problem, e.to_string()))?;

@@ -46,7 +46,7 @@ impl Strip {
     /// Byte of the images where the rows that are needed begin.
     pub(super) fn image_offset(&self, sizes: &Sizes) -> usize {
         let [height, width] = sizes.image;
-        (self.image * height + self.needed.start) * width * sizes.inputs * 4
+        (self.image * height + self.needed.start) * width * sizes.pitch[0] * 4
     }
 
     /// The rows of tiles in runs with the same pixels inside the image.
