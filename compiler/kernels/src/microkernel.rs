@@ -5,7 +5,7 @@
 
 use avocet_ir::kernel::{Affine, BufferId, KernelBuilder, ValueId};
 
-use crate::epilogue::Epilogue;
+use crate::epilogue::{self, Epilogue};
 
 /// One loop of a reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,12 +80,12 @@ pub(crate) fn compute(
     let start: Vec<ValueId> =
         (0..block.vectors).map(|v| epilogue.start(b, block.lanes, &place(0, v).0, valid(v))).collect();
     let sums = accumulate(b, block, reduction, &start);
-    for (i, &sum) in sums.iter().enumerate() {
+    epilogue::each(b, &sums, |b, i, sum| {
         let (r, v) = (i / block.vectors, i % block.vectors);
         let (at, index) = place(r, v);
         let value = epilogue.finish(b, sum, &at, valid(v));
         b.store_partial(y, index, value, valid(v));
-    }
+    });
 }
 
 fn level(

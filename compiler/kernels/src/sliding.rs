@@ -8,6 +8,7 @@ use avocet_ir::kernel::{Affine, BufferId, KernelBuilder, ValueId};
 use avocet_ir::op::Padding;
 use avocet_ir::schedule::Outer;
 
+use crate::epilogue;
 use crate::window::{Axis, Segment};
 
 /// A window operator on channels-last images, whose result has a whole number of channels for each of the image's.
@@ -141,12 +142,12 @@ impl Sliding {
         sums: &[ValueId],
         finish: impl Fn(&mut KernelBuilder, ValueId, &[Affine]) -> ValueId,
     ) {
-        for (column, &sum) in sums.iter().enumerate() {
+        epilogue::each(b, sums, |b, column, sum| {
             let mut at = block.at.clone();
             at[2] = &at[2] + column;
             let value = finish(b, sum, &at);
             b.store_partial(y, self.result(&at), value, block.strip.valid);
-        }
+        });
     }
 
     /// Emits the loops; `body` is called for each block that is written out, with what `prepare` made before the loop

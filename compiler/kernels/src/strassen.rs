@@ -312,30 +312,25 @@ impl Strassen {
         let p1 = add(b, image(false, false), weights(0), start);
         save(b, &p1, 0);
         let c11 = add(b, image(false, true), weights(1), p1);
-        for (i, &sum) in c11.iter().enumerate() {
-            store(b, i, sum, false, false);
-        }
+        epilogue::each(b, &c11, |b, i, sum| store(b, i, sum, false, false));
         let p1: Vec<ValueId> = (0..c11.len()).map(|i| saved(b, i, 0)).collect();
         let u2 = add(b, sum(1), weights(2), p1);
         save(b, &u2, 0);
         let u3 = add(b, sum(2), weights(3), u2);
         save(b, &u3, 1);
         let c21 = add(b, image(true, true), weights(4), u3);
-        for (i, &sum) in c21.iter().enumerate() {
-            store(b, i, sum, true, false);
-        }
+        epilogue::each(b, &c21, |b, i, sum| store(b, i, sum, true, false));
         let start = zeros(b);
-        let mut p5 = add(b, sum(0), weights(5), start);
-        for (i, sum) in p5.iter_mut().enumerate() {
+        let p5 = add(b, sum(0), weights(5), start);
+        let mut with_u2 = Vec::with_capacity(p5.len());
+        epilogue::each(b, &p5, |b, i, sum| {
             let u3 = saved(b, i, 1);
-            let c22 = b.add(*sum, u3);
+            let c22 = b.add(sum, u3);
             store(b, i, c22, true, true);
             let u2 = saved(b, i, 0);
-            *sum = b.add(*sum, u2);
-        }
-        let c12 = add(b, sum(3), weights(6), p5);
-        for (i, &sum) in c12.iter().enumerate() {
-            store(b, i, sum, false, true);
-        }
+            with_u2.push(b.add(sum, u2));
+        });
+        let c12 = add(b, sum(3), weights(6), with_u2);
+        epilogue::each(b, &c12, |b, i, sum| store(b, i, sum, false, true));
     }
 }

@@ -256,6 +256,29 @@ impl KernelBuilder {
         results
     }
 
+    /// Calls the closure for each number below `count`, none of which may need what another defines, and takes turns with what
+    /// they emit: one statement of each, then the next of each. A processor then finds instructions that can run at the
+    /// same time near each other, where each alone is a long chain.
+    pub fn interleaved(&mut self, count: usize, mut body: impl FnMut(&mut Self, usize)) {
+        let mut lists: Vec<_> = (0..count)
+            .map(|number| {
+                self.blocks.push(Vec::new());
+                body(self, number);
+                self.blocks.pop().unwrap_or_default().into_iter()
+            })
+            .collect();
+        let mut any = true;
+        while any {
+            any = false;
+            for list in &mut lists {
+                if let Some(statement) = list.next() {
+                    any = true;
+                    self.push(statement);
+                }
+            }
+        }
+    }
+
     /// Calls the closure with the start and size of each block: whole blocks of `block` in a loop, then the rest.
     pub fn blocks(&mut self, extent: usize, block: usize, mut body: impl FnMut(&mut Self, Affine, usize)) {
         let whole = extent / block;

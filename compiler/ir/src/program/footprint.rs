@@ -28,6 +28,14 @@ pub(super) fn footprint(kernel: &Kernel, buffer: BufferId) -> Vec<Range<usize>> 
     merged
 }
 
+impl Kernel {
+    /// Ranges of bytes of a buffer that the kernel loads from or stores to: sorted, disjoint, not adjacent. Exact, but for the
+    /// rare kernel of which the list would be too long: then it is the whole buffer.
+    pub fn touched(&self, buffer: BufferId) -> Vec<Range<usize>> {
+        footprint(self, buffer)
+    }
+}
+
 /// Whether two lists of sorted, disjoint ranges, each moved by an offset, have a byte in common.
 pub(super) fn meet(one: (&[Range<usize>], usize), other: (&[Range<usize>], usize)) -> bool {
     let (mut i, mut j) = (0, 0);

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use avocet_ir::kernel::Access;
+use avocet_ir::kernel::{Access, BufferId};
 use avocet_ir::program::{ALIGNMENT, Call, MemoryPlan, Program, Storage};
 use thiserror::Error;
 
@@ -84,7 +84,7 @@ pub fn check(program: &Program, plan: &MemoryPlan) -> Result<(), CheckError> {
             step.parts.iter().enumerate().flat_map(|(p, calls)| calls.iter().map(move |c| (p, c)))
         {
             let uses = uses(program, plan, number, call)?;
-            follow(&mut owners, number, call, &uses)?;
+            follow(program, &mut owners, number, call, &uses)?;
             all.extend(uses.into_iter().map(|u| (part, call, u)));
         }
         if step.parts.len() > 1 {
@@ -95,10 +95,24 @@ pub fn check(program: &Program, plan: &MemoryPlan) -> Result<(), CheckError> {
 }
 
 /// Checks one call against what was written before it, and notes what it writes.
-fn follow(owners: &mut Owners, step: usize, call: &Call, uses: &[Use]) -> Result<(), CheckError> {
+fn follow(
+    program: &Program,
+    owners: &mut Owners,
+    step: usize,
+    call: &Call,
+    uses: &[Use],
+) -> Result<(), CheckError> {
     let of = |access| uses.iter().filter(move |u| u.access == access);
     for read in of(Access::Read) {
-        if let Some((byte, owner)) = owners.other_than(read.temporary, &read.bytes) {
+        let mut other = owners.other_than(read.temporary, &read.bytes);
+        if other.is_some() {
+            // What lies between the columns that are read may not have been written yet.
+            let touched = program.kernels[call.kernel].touched(BufferId(read.argument));
+            let start = read.bytes.start;
+            let mut touched = touched.into_iter().map(|range| range.start + start..range.end + start);
+            other = touched.find_map(|range| owners.other_than(read.temporary, &range));
+        }
+        if let Some((byte, owner)) = other {
             let (node, temporary) = (call.node.clone(), read.temporary);
             return Err(CheckError::Overwritten { step, node, temporary, byte, owner });
         }

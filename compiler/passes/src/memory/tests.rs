@@ -1,4 +1,4 @@
-use avocet_ir::kernel::{Access, Buffer, Element, Kernel};
+use avocet_ir::kernel::{Access, Element, KernelBuilder};
 use avocet_ir::program::{Argument, Call, MemoryPlan, Program, Step, Storage};
 use proptest::prelude::*;
 
@@ -21,27 +21,25 @@ fn program(sizes: &[usize], steps: &[Shorthand<'_>]) -> Program {
         plan: None,
     };
     for (number, (reads, writes, in_place)) in steps.iter().enumerate() {
-        let mut buffers = Vec::new();
+        let mut kernel = KernelBuilder::new(format!("kernel{number}"));
         let mut arguments = Vec::new();
         for (temporaries, access) in [(reads, Access::Read), (writes, Access::Write)] {
             for &temporary in temporaries.iter() {
-                let (name, length) = (format!("t{temporary}"), sizes[temporary]);
-                buffers.push(Buffer { name, element: Element::U8, length, access });
+                let length = sizes[temporary];
+                let buffer = kernel.buffer(format!("t{temporary}"), Element::U8, length, access);
+                kernel.repeat(length, |b, index| {
+                    b.load(1, buffer, index);
+                });
                 arguments.push(Argument::from(Storage::Temporary(temporary)));
             }
         }
-        let name = format!("kernel{number}");
-        program.kernels.push(Kernel { buffers, ..empty_kernel(name) });
+        program.kernels.push(kernel.finish());
         let pairs = (0..reads.len()).flat_map(|r| (0..writes.len()).map(move |w| (r, reads.len() + w)));
         let in_place = if *in_place { pairs.collect() } else { Vec::new() };
         let call = Call { kernel: number, arguments, in_place, node: format!("node{number}") };
         program.steps.push(Step::sequential(vec![call]));
     }
     program
-}
-
-fn empty_kernel(name: String) -> Kernel {
-    avocet_ir::kernel::KernelBuilder::new(name).finish()
 }
 
 /// Plans, and has the plan checked from all sides.
@@ -163,6 +161,45 @@ fn dense_blocks() -> Program {
     }
     let steps: Vec<Shorthand<'_>> = steps.iter().map(|(r, w, p)| (&r[..], &w[..], *p)).collect();
     program(&sizes, &steps)
+}
+
+/// Columns of a temporary are read while what lies between them is not written yet, and holds another's old bytes.
+#[test]
+fn columns_between_others() {
+    let mut program = program(&[64, 64], &[(&[], &[0], false), (&[0], &[1], false)]);
+    // Every other byte of 32 is written and then read.
+    let columns = |access| {
+        let mut kernel = KernelBuilder::new("columns");
+        let buffer = kernel.buffer("c", Element::U8, 31, access);
+        kernel.repeat(16, |b, index| {
+            b.load(1, buffer, index * 2);
+        });
+        kernel.finish()
+    };
+    for access in [Access::Write, Access::Read] {
+        program.kernels.push(columns(access));
+        let arguments = vec![Argument { storage: Storage::Temporary(2), offset: 1 }];
+        let kernel = program.kernels.len() - 1;
+        let call = Call { kernel, arguments, in_place: Vec::new(), node: "columns".into() };
+        program.steps.push(Step::sequential(vec![call]));
+    }
+    program.temporaries.push(32);
+    let in_the_place_of_the_first = MemoryPlan { offsets: vec![0, 64, 0], bytes: 128, lower_bound: 0 };
+    assert_eq!(check(&program, &in_the_place_of_the_first), Ok(()));
+    let over_the_columns = Argument { storage: Storage::Temporary(0), offset: 0 };
+    program.steps.insert(
+        3,
+        Step::sequential(vec![Call {
+            kernel: 0,
+            arguments: vec![over_the_columns],
+            in_place: Vec::new(),
+            node: "again".into(),
+        }]),
+    );
+    assert!(matches!(
+        check(&program, &in_the_place_of_the_first),
+        Err(CheckError::Overwritten { temporary: 2, .. })
+    ));
 }
 
 #[test]
