@@ -4,7 +4,6 @@
 //! computed in blocks of output columns by vectors of output channels; the weights are packed in panels of the block's
 //! width, each in the order (row of the window, column, input channel). Groups follow one another.
 
-use avocet_ir::TensorType;
 use avocet_ir::kernel::{Access, Affine, Element, KernelBuilder};
 use avocet_ir::op::{Conv, Layout, Op, Padding};
 use avocet_ir::schedule::{Outer, Tile};
@@ -25,6 +24,8 @@ struct Sizes {
     image: [usize; 2],
     /// Elements between pixels of the image and of the result.
     pitch: [usize; 2],
+    /// Elements between channels of the image where they come first.
+    plane: Option<usize>,
     /// Input channels.
     inputs: usize,
     /// Height and width of the result.
@@ -42,14 +43,22 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
     let Some(weights) = problem.constants[1].and_then(|t| t.as_f32()) else {
         return Err(LowerError::unsupported(problem, "convolution with computed weights"));
     };
-    if conv.layout != Layout::Nhwc {
+    if conv.layout != Layout::Nhwc || (problem.plane.is_some() && conv.groups > 1) {
         return Err(LowerError::unsupported(problem, "convolution of channels-first images"));
     }
     let Padding { top, left, bottom, right } = conv.padding;
+    let padded = [image.shape[1] + top + bottom, image.shape[2] + left + right];
+    // Of the padded copy, where there is one.
+    let (pitch, plane) = match (conv.padding.is_none(), problem.plane) {
+        (true, plane) => (problem.pitches[0], plane),
+        (false, Some(_)) => (1, Some(padded[0] * padded[1])),
+        (false, None) => (image.shape[3], None),
+    };
     let sizes = Sizes {
         batch: image.shape[0],
-        image: [image.shape[1] + top + bottom, image.shape[2] + left + right],
-        pitch: [if conv.padding.is_none() { problem.pitches[0] } else { image.shape[3] }, problem.pitch],
+        image: padded,
+        pitch: [pitch, problem.pitch],
+        plane,
         inputs: image.shape[3],
         result: [problem.output.shape[1], problem.output.shape[2]],
         outputs: problem.output.shape[3],
@@ -61,12 +70,15 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
     let source = if conv.padding.is_none() {
         Operand::Input(0)
     } else {
-        pad(problem, image, conv.padding, tile.lanes, emitter)
+        pad(problem, conv.padding, tile.lanes, emitter)
     };
 
     let mut b = KernelBuilder::new(if conv.groups == 1 { "conv" } else { "grouped_conv" });
-    let pixels = sizes.batch * sizes.image[0] * sizes.image[1];
-    let elements = (pixels * sizes.pitch[0]).saturating_sub(sizes.pitch[0] - sizes.inputs);
+    let pixels = sizes.image[0] * sizes.image[1];
+    let elements = match sizes.plane {
+        Some(plane) => (sizes.batch * sizes.inputs).saturating_sub(1) * plane + pixels,
+        None => (sizes.batch * pixels * sizes.pitch[0]).saturating_sub(sizes.pitch[0] - sizes.inputs),
+    };
     let x = b.buffer("x", Element::F32, elements, Access::Read);
     let w = b.buffer("w", Element::F32, packed_length, Access::Read);
     let y = b.buffer("y", Element::F32, problem.result_length(), Access::Write);
@@ -89,10 +101,9 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
         let (channel, channels) = channels;
         let vectors = channels.div_ceil(tile.lanes);
         let last = channels - (vectors - 1) * tile.lanes;
-        let start = &n * (sizes.image[0] * sizes.image[1] * sizes.pitch[0])
-            + &row * row_step
-            + &column * column_step
-            + group * (sizes.inputs / conv.groups);
+        let image = sizes.plane.map_or(pixels * sizes.pitch[0], |plane| sizes.inputs * plane);
+        let start =
+            &n * image + &row * row_step + &column * column_step + group * (sizes.inputs / conv.groups);
         let block = Block {
             image: (x, start),
             row_stride: column_step,
@@ -150,6 +161,11 @@ fn reduction(sizes: &Sizes, conv: &Conv) -> Vec<Step> {
     let [height, width] = sizes.window;
     let row = conv.dilations[0] * sizes.image[1] * sizes.pitch[0];
     let mut steps = vec![Step { count: height, image: row, weights: width * per_group }];
+    if let Some(plane) = sizes.plane {
+        steps.push(Step { count: per_group, image: plane, weights: width });
+        steps.push(Step { count: width, image: conv.dilations[1], weights: 1 });
+        return steps;
+    }
     let one_run = sizes.pitch[0] == sizes.inputs && conv.dilations[1] == 1;
     if conv.groups == 1 && (one_run || width == 1) {
         // Neighbouring pixels with all their channels are one run.
@@ -164,12 +180,18 @@ fn reduction(sizes: &Sizes, conv: &Conv) -> Vec<Step> {
 /// Panels of each group, one group after the other.
 fn pack(sizes: &Sizes, conv: &Conv, weights: &[f32], tile: Tile) -> TensorData {
     let (inputs, outputs) = (sizes.inputs / conv.groups, sizes.outputs / conv.groups);
-    let taps = sizes.window[0] * sizes.window[1];
+    let [height, width] = sizes.window;
+    let taps = height * width;
     let mut packed = Vec::new();
     for group in 0..conv.groups {
-        // Position k of the reduction is (tap, input channel); the model's weights are [out, in, tap].
+        // Position k of the reduction is (tap, input channel), or (row, input channel, column) where channels are planes; the
+        // model's weights are [out, in, row, column].
         let weight = |channel: usize, k: usize| {
-            weights[((group * outputs + channel) * inputs + k % inputs) * taps + k / inputs]
+            let (input, tap) = match sizes.plane {
+                Some(_) => (k / width % inputs, k / (inputs * width) * width + k % width),
+                None => (k % inputs, k / inputs),
+            };
+            weights[((group * outputs + channel) * inputs + input) * taps + tap]
         };
         if let TensorData::F32(panels) =
             pack::panels(outputs, taps * inputs, tile.width(), tile.lanes, weight)
@@ -180,15 +202,14 @@ fn pack(sizes: &Sizes, conv: &Conv, weights: &[f32], tile: Tile) -> TensorData {
     TensorData::F32(packed.into())
 }
 
-/// Copies the image into a frame of zeros.
-fn pad(
-    problem: &Problem,
-    image: &TensorType,
-    padding: Padding,
-    lanes: usize,
-    emitter: &mut Emitter,
-) -> Operand {
-    let [batch, height, width, channels] = [0, 1, 2, 3].map(|i| image.shape[i]);
+/// Copies the image into a frame of zeros; one around each plane where channels come first.
+fn pad(problem: &Problem, padding: Padding, lanes: usize, emitter: &mut Emitter) -> Operand {
+    let [batch, height, width, channels] = [0, 1, 2, 3].map(|i| problem.inputs[0].shape[i]);
+    let pitch = problem.pitches[0];
+    let (batch, channels, image) = match problem.plane {
+        Some(plane) => (batch * channels, 1, plane),
+        None => (batch, channels, height * width * pitch),
+    };
     let [rows, columns] = [height + padding.top + padding.bottom, width + padding.left + padding.right];
     let elements = batch * rows * columns * channels;
     let scratch = emitter.scratch(elements * 4);
@@ -196,7 +217,6 @@ fn pad(
     let mut b = KernelBuilder::new("pad");
     let x = b.buffer("x", Element::F32, problem.input_length(0), Access::Read);
     let y = b.buffer("y", Element::F32, elements, Access::Write);
-    let pitch = problem.pitches[0];
     b.repeat(batch, |b, n| {
         let zeros = |b: &mut KernelBuilder, start: Affine, count: usize| {
             b.blocks(count, lanes, |b, index, valid| {
@@ -207,7 +227,7 @@ fn pad(
         zeros(b, &n * plane, padding.top * line + padding.left * channels);
         b.repeat(height, |b, row| {
             let start = &n * plane + (&row * line) + (padding.top * line + padding.left * channels);
-            let source = &n * (height * width * pitch) + &row * (width * pitch);
+            let source = &n * image + &row * (width * pitch);
             if pitch == channels {
                 movement::run(b, (x, source), (y, start.clone()), width * channels, lanes);
             } else {

@@ -67,6 +67,10 @@ pub(crate) fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), L
         }
         _ => true,
     };
+    let takes_planes = matches!(problem.schedule, Schedule::Direct(_));
+    if problem.plane.is_some() && !takes_planes {
+        return Err(LowerError::unsupported(problem, format!("{} on planes", problem.op.name())));
+    }
     if !takes_columns && !problem.is_dense() {
         return Err(LowerError::unsupported(
             problem,
@@ -320,7 +324,7 @@ pub(crate) fn problem<'a>(
     schedules: &Schedules,
 ) -> Result<Problem<'a>, LowerError> {
     let schedule = scheduled(graph, id, schedules)?;
-    Ok(Problem::new(graph, id, schedule, |value| schedules.pitch(graph, value.node)))
+    Ok(Problem::new(graph, id, schedule, schedules))
 }
 
 /// A plain copy of a tensor, 16 bytes at a time: narrower than the target's vectors perhaps, but a copy is rare.

@@ -115,6 +115,13 @@ fn level(
             let sums = b.repeat_carrying(whole, &sums, |b, i, sums| steps(b, &i * UNROLL, UNROLL, sums));
             steps(b, (whole * UNROLL).into(), last.count % UNROLL, &sums)
         }
+        // A few steps in several loops, such as the taps of a small window, are written out too.
+        [outer, inner @ ..] if reduction.iter().map(|step| step.count).product::<usize>() <= WRITTEN => {
+            (0..outer.count).fold(sums, |sums, index| {
+                let (image, weights) = (&image + index * outer.image, &weights + index * outer.weights);
+                level(b, block, inner, image, weights, sums)
+            })
+        }
         [outer, inner @ ..] => b.repeat_carrying(outer.count, &sums, |b, index, sums| {
             let image = &image + &index * outer.image;
             let weights = &weights + &index * outer.weights;

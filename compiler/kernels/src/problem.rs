@@ -1,7 +1,7 @@
 //! What a generator is to compute: one node with everything it may know about it.
 
 use avocet_ir::op::{EpilogueStep, Op};
-use avocet_ir::schedule::Schedule;
+use avocet_ir::schedule::{Schedule, Schedules};
 use avocet_ir::{Graph, NodeId, Shape, Tensor, TensorType, Value};
 
 /// One node, as its generator sees it. What is computed is kept apart from how: the latter is `schedule`.
@@ -23,20 +23,19 @@ pub struct Problem<'a> {
     pub pitch: usize,
     /// The same of each input.
     pub pitches: Vec<usize>,
+    /// Elements from one channel of the first input to the next, where that is an image whose channels come first in memory.
+    /// Its pitch is 1 then.
+    pub plane: Option<usize>,
     /// How it is to be computed.
     pub schedule: Schedule,
 }
 
 impl<'a> Problem<'a> {
-    /// The problem that a node poses; `pitch` gives that of a value.
-    pub(crate) fn new(
-        graph: &'a Graph,
-        id: NodeId,
-        schedule: Schedule,
-        pitch: impl Fn(Value) -> usize,
-    ) -> Self {
+    /// The problem that a node poses.
+    pub(crate) fn new(graph: &'a Graph, id: NodeId, schedule: Schedule, schedules: &Schedules) -> Self {
         let node = graph.node(id);
         let inputs = graph.inputs(id);
+        let pitch = |value: Value| schedules.pitch(graph, value.node);
         Problem {
             name: &node.name,
             op: &node.op,
@@ -46,6 +45,7 @@ impl<'a> Problem<'a> {
             output: &node.outputs[0],
             pitch: pitch(id.into()),
             pitches: inputs.iter().map(|&value| pitch(value)).collect(),
+            plane: inputs.first().and_then(|value| schedules.plane(graph, value.node)),
             schedule,
         }
     }
@@ -57,6 +57,11 @@ impl<'a> Problem<'a> {
 
     /// Elements from the first to the last of an input.
     pub(crate) fn input_length(&self, number: usize) -> usize {
+        if let (0, Some(plane), [batch, height, width, channels]) =
+            (number, self.plane, self.inputs[0].dims())
+        {
+            return (batch * channels).saturating_sub(1) * plane + height * width;
+        }
         length(&self.inputs[number].shape, self.pitches[number])
     }
 

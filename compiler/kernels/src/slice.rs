@@ -48,6 +48,7 @@ impl Slice<'_> {
             output: &self.output,
             pitch: self.pitch,
             pitches: self.pitches.clone(),
+            plane: self.whole.plane,
             schedule: self.whole.schedule,
         }
     }

@@ -3,7 +3,8 @@
 //! Where channels come last a concatenation of them is a tensor whose columns its inputs are, and a slice is columns of its
 //! input. What produces an input can write it there, and what reads a slice can read it there, if its kernels take rows that
 //! are apart ([`Schedules::views`]). That is decided here, after the schedules: a concatenation whose inputs can all be
-//! written in place, and a slice whose users can all read it in place, have no code.
+//! written in place, and a slice whose users can all read it in place, have no code. Nor has the transposition of a picture
+//! before its first convolution, which reads planes as well as pixels.
 
 use avocet_ir::op::{Layout, Op, SliceAxis};
 use avocet_ir::schedule::{Schedule, Schedules, View};
@@ -20,6 +21,7 @@ pub(crate) fn assign(graph: &Graph, schedules: &mut Schedules) -> Result<(), Gra
         let views = match &node.op {
             Op::Concat { axis } if axis + 1 == node.outputs[0].shape.rank() => parts(graph, id, schedules),
             Op::Slice { axes } => columns(graph, id, axes, schedules).map(|view| vec![(id, view)]),
+            Op::Transpose { perm } => planes(graph, id, perm, schedules).map(|view| vec![(id, view)]),
             _ => None,
         };
         if let Some(views) = views {
@@ -45,7 +47,7 @@ fn parts(graph: &Graph, id: NodeId, schedules: &Schedules) -> Option<Vec<(NodeId
         if !is_new || !writes_columns(graph, producer, schedules) || !others_read || graph.is_output(part) {
             return None;
         }
-        views.push((producer, View { of: id, first }));
+        views.push((producer, View::columns(id, first)));
         first += graph.ty(part).dims().last()?;
     }
     Some(views)
@@ -65,7 +67,25 @@ fn columns(graph: &Graph, id: NodeId, axes: &[SliceAxis], schedules: &Schedules)
         graph.users(value).into_iter().all(|(user, input)| reads_columns(graph, user, input, schedules));
     let fits =
         whole && last.step == 1 && read && !graph.is_output(value) && graph.as_constant(source).is_none();
-    fits.then_some(View { of: source.node, first: last.start })
+    fits.then_some(View::columns(source.node, last.start))
+}
+
+/// A transposed image that direct convolutions read with its channels first, as planes. Only while pixels have few
+/// channels: more planes than that are read from too many places at a time.
+fn planes(graph: &Graph, id: NodeId, perm: &[usize], schedules: &Schedules) -> Option<View> {
+    const MOST_CHANNELS: usize = 4;
+    let source = *graph.inputs(id).first()?;
+    let value = Value::from(id);
+    let users = graph.users(value);
+    let convolved = users.iter().all(|(user, input)| {
+        let direct = matches!(schedules.nodes.get(user), Some(Schedule::Direct(_)));
+        direct && *input == 0
+    });
+    let few = graph.ty(value).dims().last().is_some_and(|&channels| channels <= MOST_CHANNELS);
+    let place = schedules.place(source.node);
+    let fits = perm == [0, 2, 3, 1] && few && convolved && place.of == source.node;
+    (fits && !graph.is_output(value) && graph.as_constant(source).is_none())
+        .then_some(View::planes(source.node))
 }
 
 /// Whether the kernels of a node can write a result whose rows are apart.
@@ -159,6 +179,32 @@ mod tests {
           conv             depthwise 3x1x8 channels f32[1,5,5,5] at column 4 of n9 ; n8
           concat           alias f32[1,5,5,9] ; n9
           transpose        vector 8 f32[1,9,5,5] ; n9.transpose
+        "#);
+    }
+
+    /// The transposition before a picture's first convolution, but not one that something else reads, too.
+    #[test]
+    fn pictures_are_read_as_planes() {
+        let mut net = Network::new();
+        let x = net.input("x", [1, 3, 8, 8]);
+        let y = net.conv(x, 4, 3, 2, 1);
+        insta::assert_snapshot!(text(net, y), @r#"
+        schedule test
+          transpose        alias f32[1,8,8,3] as planes of x ; n2.nhwc
+          conv             direct 4x1x8 positions f32[1,4,4,4] ; n2
+          transpose        vector 8 f32[1,4,4,4] ; n2.nchw
+        "#);
+        let mut net = Network::new();
+        let x = net.input("x", [1, 3, 8, 8]);
+        let (a, b) = (net.conv(x, 3, 3, 2, 1), net.max_pool(x));
+        let y = net.add(Op::Concat { axis: 1 }, &[a, b]);
+        insta::assert_snapshot!(text(net, y), @r#"
+        schedule test
+          transpose        vector 8 f32[1,8,8,3] ; n3.nhwc
+          conv             direct 4x1x8 positions f32[1,4,4,3] at column 0 of n4 ; n2
+          max_pool         vector 8 f32[1,4,4,3] at column 3 of n4 ; n3
+          concat           alias f32[1,4,4,6] ; n4
+          transpose        vector 8 f32[1,6,4,4] ; n4.transpose
         "#);
     }
 

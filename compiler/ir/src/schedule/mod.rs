@@ -155,13 +155,28 @@ pub struct Chain {
 }
 
 /// Where a result lies that has no memory of its own: in columns of another one, which is what a concatenation makes of its
-/// inputs, or where a slice takes its result from. Columns are indices of the last dimension.
+/// inputs, or where a slice takes its result from. Columns are indices of the last dimension. Or it is a whole image with
+/// channels first that is read as if they were last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct View {
     /// The node whose result it is a part of, which may be one itself.
     pub of: NodeId,
     /// First of its columns there.
     pub first: usize,
+    /// Whether it is an image whose channels come first there, each a plane. Then the other node's result is no view.
+    pub planes: bool,
+}
+
+impl View {
+    /// Columns of another result.
+    pub const fn columns(of: NodeId, first: usize) -> Self {
+        View { of, first, planes: false }
+    }
+
+    /// A whole image with channels first.
+    pub const fn planes(of: NodeId) -> Self {
+        View { of, first: 0, planes: true }
+    }
 }
 
 /// How a graph is computed.
@@ -183,18 +198,27 @@ pub struct Schedules {
 impl Schedules {
     /// Where a node's result lies: the node whose memory it is, and the first of its columns there.
     pub fn place(&self, id: NodeId) -> View {
-        let mut place = View { of: id, first: 0 };
+        let mut place = View::columns(id, 0);
         // A chain of views is no longer than there are views.
         for _ in 0..self.views.len() {
             let Some(view) = self.views.get(&place.of) else { break };
-            place = View { of: view.of, first: place.first.saturating_add(view.first) };
+            let first = place.first.saturating_add(view.first);
+            place = View { of: view.of, first, planes: place.planes || view.planes };
         }
         place
     }
 
-    /// Elements between rows of a node's result.
+    /// Elements between rows of a node's result; between pixels where it is an image.
     pub fn pitch(&self, graph: &Graph, id: NodeId) -> usize {
-        graph.node(self.place(id).of).outputs[0].dims().last().copied().unwrap_or(1)
+        let place = self.place(id);
+        if place.planes { 1 } else { graph.node(place.of).outputs[0].dims().last().copied().unwrap_or(1) }
+    }
+
+    /// Elements from one channel of an image to the next where each is a plane.
+    pub fn plane(&self, graph: &Graph, id: NodeId) -> Option<usize> {
+        let place = self.place(id);
+        let dims = graph.node(place.of).outputs[0].dims();
+        place.planes.then(|| dims.iter().skip(2).product())
     }
 
     /// The chain that a node is in, and its place there.

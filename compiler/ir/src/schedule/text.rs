@@ -125,7 +125,10 @@ impl Schedules {
                 let split = self.splits.get(&id).map(|split| format!(" in {split}")).unwrap_or_default();
                 let view = self.views.get(&id).map(|view| {
                     let of = graph.node(view.of).name.escape_debug().to_string();
-                    format!(" at column {} of {of}", view.first)
+                    match view.planes {
+                        true => format!(" as planes of {of}"),
+                        false => format!(" at column {} of {of}", view.first),
+                    }
                 });
                 let view = view.unwrap_or_default();
                 text += &format!(

@@ -33,7 +33,7 @@ impl Net {
         let axes = whole.chain([SliceAxis { start: 3, count: channels, step: 1 }]).collect();
         let y = self.graph.add(format!("{name}.slice"), Op::Slice { axes }, &[x]).expect("a slice");
         self.schedules.nodes.insert(y.node, Schedule::Alias);
-        self.schedules.views.insert(y.node, View { of: x.node, first: 3 });
+        self.schedules.views.insert(y.node, View::columns(x.node, 3));
         y
     }
 
@@ -46,8 +46,8 @@ impl Net {
         self.schedules.nodes.insert(other.node, Schedule::Vector { lanes: 4 });
         let joined = self.graph.add("y", Op::Concat { axis: dims.len() - 1 }, &[other, node]).expect("valid");
         self.schedules.nodes.insert(joined.node, Schedule::Alias);
-        self.schedules.views.insert(other.node, View { of: joined.node, first: 0 });
-        self.schedules.views.insert(node.node, View { of: joined.node, first: width });
+        self.schedules.views.insert(other.node, View::columns(joined.node, 0));
+        self.schedules.views.insert(node.node, View::columns(joined.node, width));
         self.graph.add_output("y", joined);
         let expected =
             avocet_reference::run(&self.graph, &self.inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -197,4 +197,43 @@ fn others_refuse_columns() {
     net.graph.add_output("y", node);
     let error = lower(&net.graph, &net.schedules).expect_err("not supported").to_string();
     assert_eq!(error, "node 'node': no kernel for softmax on columns of a tensor");
+}
+
+/// Direct convolutions of images whose channels come first, whole and in parts.
+#[test]
+fn planes() {
+    for tile in [Tile::new(4, 2, 4), Tile::new(3, 1, 8), Tile::new(5, 1, 1)] {
+        for (image, window, stride, padding) in [
+            ([1, 3, 9, 8], [3, 3], 2, Padding::symmetric(1, 1)),
+            ([1, 3, 9, 8], [3, 3], 1, Padding::default()),
+            ([1, 1, 7, 5], [7, 5], 1, Padding { top: 3, left: 0, bottom: 2, right: 4 }),
+            ([2, 4, 6, 6], [1, 1], 2, Padding::default()),
+            ([3, 2, 5, 7], [2, 4], 1, Padding { top: 1, left: 2, bottom: 0, right: 0 }),
+        ] {
+            let mut numbers = Numbers::new(17);
+            let mut graph = Graph::new("test");
+            let tensor = numbers.tensor(&image);
+            let x = graph.add("x", Op::Input(tensor.ty()), &[]).expect("an input");
+            let last = graph.add("last", Op::Transpose { perm: vec![0, 2, 3, 1] }, &[x]).expect("valid");
+            let weights = numbers.tensor(&[10, image[1], window[0], window[1]]);
+            let weights = graph.constant("w", weights);
+            let conv =
+                Conv { strides: [stride; 2], dilations: [1, 1], padding, groups: 1, layout: Layout::Nhwc };
+            let node = graph.add("node", Op::Conv(conv), &[last, weights]).expect("valid");
+            graph.add_output("y", node);
+            let mut schedules = Schedules::default();
+            schedules.nodes.insert(last.node, Schedule::Alias);
+            schedules.views.insert(last.node, View::planes(x.node));
+            schedules.nodes.insert(node.node, Schedule::Direct(tile));
+            let expected = avocet_reference::run(&graph, std::slice::from_ref(&tensor)).expect("valid");
+            for parts in [1, 2, 3] {
+                let what = format!("{image:?} {window:?} {stride} {padding} {tile}, {parts} parts");
+                schedules.splits.insert(node.node, Split { axis: Axis::Rows, parts });
+                let program = lower(&graph, &schedules).unwrap_or_else(|e| panic!("{what}: {e}"));
+                let got = run_program_in(PartOrder::Reversed, &program, std::slice::from_ref(&tensor));
+                let got = got.unwrap_or_else(|e| panic!("{what}: {e}\n{program}"));
+                assert_close(&what, &got[0], &expected[0]);
+            }
+        }
+    }
 }
