@@ -31,6 +31,7 @@ mod identity;
 mod matmul_operands;
 mod nhwc;
 mod padding;
+mod rearrangements;
 mod reshapes;
 mod results;
 mod rewrite;

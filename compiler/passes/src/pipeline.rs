@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::pass::{Context, Outcome, Pass, PassError};
 use crate::{
     activations, affine, channel_shuffle, concat, constant_folding, dead_code, duplicates, epilogue, gates,
-    identity, matmul_operands, nhwc, padding, reshapes, results, transposes,
+    identity, matmul_operands, nhwc, padding, rearrangements, reshapes, results, transposes,
 };
 
 /// Every pass, in order.
@@ -44,6 +44,9 @@ pub const PIPELINE: &[Pass] = &[
     Pass { name: "dead-code", run: dead_code::run },
     // The transposed constants that `transposes` and `matmul-operands` left.
     Pass { name: "constant-folding", run: constant_folding::run },
+    // After `matmul-operands`, which looks for transpositions of the last two dimensions alone; before `reshapes`, as it
+    // leaves some.
+    Pass { name: "rearrangements", run: rearrangements::run },
     // The transpositions that moved nothing are reshapes now, and meet the model's own.
     Pass { name: "reshapes", run: reshapes::run },
     Pass { name: "identity", run: identity::run },

@@ -24,6 +24,7 @@ const GRAPHS: &[Case] = &[
     ("transposes", transposes_around_a_sum),
     ("gates", gated_image),
     ("matmul-operands", attention_scores),
+    ("rearrangements", patches_of_an_image),
     ("reshapes", into_a_vector_and_back),
     ("duplicates", one_thing_twice),
     ("epilogue", residual_block),
@@ -166,6 +167,18 @@ fn attention_scores() -> Graph {
     let (q, k) = (net.input("q", [2, 5, 8]), net.input("k", [2, 6, 8]));
     let k = net.transpose(k, &[0, 2, 1]);
     let y = net.add(Op::MatMul { transpose_a: false, transpose_b: false }, &[q, k]);
+    net.finish(y)
+}
+
+fn patches_of_an_image() -> Graph {
+    let mut net = Network::new();
+    let x = net.input("x", [1, 4, 6, 5]);
+    let x = net.transpose(x, &[0, 3, 1, 2]);
+    let x = net.reshape(x, [10, 2, 3, 2]);
+    let x = net.transpose(x, &[0, 2, 1, 3]);
+    let x = net.reshape(x, [1, 5, 6, 4]);
+    let x = net.transpose(x, &[0, 3, 2, 1]);
+    let y = net.relu(x);
     net.finish(y)
 }
 

@@ -49,6 +49,7 @@ fn the_observer_sees_every_pass() {
     matmul-operands: no change
     dead-code: no change
     constant-folding: 2 changes
+    rearrangements: no change
     reshapes: no change
     identity: no change
     duplicates: no change
