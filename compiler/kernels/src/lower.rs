@@ -12,7 +12,7 @@ use thiserror::Error;
 use avocet_ir::kernel::{Element, Kernel};
 use avocet_ir::op::Op;
 use avocet_ir::program::{Argument, Call, Port, Program, ProgramError, Step, Storage};
-use avocet_ir::schedule::{Chain, Schedule, Schedules};
+use avocet_ir::schedule::{Chain, Schedule, Schedules, View};
 use avocet_ir::tensor::TensorData;
 use avocet_ir::{Graph, GraphError, NodeId, TensorType, Value};
 
@@ -137,6 +137,8 @@ pub fn lower(graph: &Graph, schedules: &Schedules) -> Result<Program, LowerError
 pub(crate) struct Lowering {
     pub(crate) program: Program,
     storage: HashMap<Value, Argument>,
+    /// Where the results are that lie in others.
+    places: HashMap<NodeId, View>,
     /// Kernels by their code, to call the same code under one name.
     kernels: HashMap<u64, Vec<usize>>,
     /// Constants by a hash of their bytes.
@@ -159,8 +161,14 @@ impl Lowering {
             constants: Vec::new(),
             plan: None,
         };
-        let (storage, kernels, constants) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Lowering { program, storage, kernels, constants, chains: Vec::new() }
+        Lowering {
+            program,
+            storage: HashMap::new(),
+            places: HashMap::new(),
+            kernels: HashMap::new(),
+            constants: HashMap::new(),
+            chains: Vec::new(),
+        }
     }
 
     /// Gives each value its storage, aliases together.
@@ -170,9 +178,9 @@ impl Lowering {
         let mut root: HashMap<Value, Value> = HashMap::new();
         for &id in &order {
             let value = Value::from(id);
-            // A concatenation without code has memory of its own, in which its inputs lie.
-            let joins = matches!(graph.node(id).op, Op::Concat { .. });
-            let alias = schedules.nodes.get(&id) == Some(&Schedule::Alias) && !joins;
+            // A concatenation without code has memory of its own, in which its inputs lie, and a view its own place.
+            let apart = matches!(graph.node(id).op, Op::Concat { .. }) || schedules.views.contains_key(&id);
+            let alias = schedules.nodes.get(&id) == Some(&Schedule::Alias) && !apart;
             let source =
                 if alias { graph.inputs(id).first().and_then(|v| root.get(v)).copied() } else { None };
             root.insert(value, source.unwrap_or(value));
@@ -209,13 +217,7 @@ impl Lowering {
             };
             self.storage.insert(value, storage);
         }
-        for &id in schedules.views.keys() {
-            let place = schedules.place(id);
-            let offset = place.first * graph.node(id).outputs[0].dtype.bytes();
-            if let Some(&storage) = self.storage.get(&Value::from(place.of)) {
-                self.storage.insert(id.into(), storage.after(offset));
-            }
-        }
+        self.places = schedules.views.keys().map(|&id| (id, schedules.place(id))).collect();
         Ok(())
     }
 
@@ -256,6 +258,9 @@ impl Lowering {
     pub(crate) fn value(&mut self, graph: &Graph, value: Value) -> Argument {
         if let Some(&storage) = self.storage.get(&value) {
             return storage;
+        }
+        if let Some(&View { of, first, .. }) = self.places.get(&value.node) {
+            return self.value(graph, of.into()).after(first * graph.ty(value).dtype.bytes());
         }
         let storage = match graph.as_constant(value) {
             Some(tensor) => self.constant(tensor.data().clone()).into(),

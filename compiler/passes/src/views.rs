@@ -7,7 +7,7 @@
 //! before its first convolution, which reads planes as well as pixels.
 
 use avocet_ir::op::{Layout, Op, SliceAxis};
-use avocet_ir::schedule::{Schedule, Schedules, View};
+use avocet_ir::schedule::{Lie, Schedule, Schedules, View};
 use avocet_ir::{DType, Graph, GraphError, NodeId, Value};
 
 /// Decides which results are columns of others.
@@ -20,7 +20,10 @@ pub(crate) fn assign(graph: &Graph, schedules: &mut Schedules) -> Result<(), Gra
         }
         let views = match &node.op {
             Op::Concat { axis } if axis + 1 == node.outputs[0].shape.rank() => parts(graph, id, schedules),
-            Op::Slice { axes } => columns(graph, id, axes, schedules).map(|view| vec![(id, view)]),
+            Op::Slice { axes } => {
+                let view = run(graph, id, axes, schedules).or_else(|| columns(graph, id, axes, schedules));
+                view.map(|view| vec![(id, view)])
+            }
             Op::Transpose { perm } => planes(graph, id, perm, schedules).map(|view| vec![(id, view)]),
             _ => None,
         };
@@ -53,6 +56,19 @@ fn parts(graph: &Graph, id: NodeId, schedules: &Schedules) -> Option<Vec<(NodeId
     Some(views)
 }
 
+/// A slice as a run of elements of its input: a range of the first dimension that is not one, and all of the others. Anything
+/// can read that.
+fn run(graph: &Graph, id: NodeId, axes: &[SliceAxis], schedules: &Schedules) -> Option<View> {
+    let source = *graph.inputs(id).first()?;
+    let shape = &graph.ty(source).shape;
+    let cut = shape.dims().iter().position(|&extent| extent != 1)?;
+    let whole = |axis: usize| axes[axis] == SliceAxis { start: 0, count: shape[axis], step: 1 };
+    let is_run = axes[cut].step == 1 && (cut + 1..axes.len()).all(whole);
+    let dense = !schedules.views.contains_key(&source.node);
+    let fits = is_run && dense && !graph.is_output(id.into()) && graph.as_constant(source).is_none();
+    fits.then(|| View::run(source.node, axes[cut].start * shape.strides()[cut]))
+}
+
 /// A slice as columns of its input, when it takes some columns of all rows and its users can read it so.
 fn columns(graph: &Graph, id: NodeId, axes: &[SliceAxis], schedules: &Schedules) -> Option<View> {
     let source = *graph.inputs(id).first()?;
@@ -65,8 +81,9 @@ fn columns(graph: &Graph, id: NodeId, axes: &[SliceAxis], schedules: &Schedules)
     let value = Value::from(id);
     let read =
         graph.users(value).into_iter().all(|(user, input)| reads_columns(graph, user, input, schedules));
-    let fits =
-        whole && last.step == 1 && read && !graph.is_output(value) && graph.as_constant(source).is_none();
+    let in_columns = schedules.views.get(&source.node).is_none_or(|view| view.lie == Lie::Columns);
+    let fits = whole && last.step == 1 && read && in_columns;
+    let fits = fits && !graph.is_output(value) && graph.as_constant(source).is_none();
     fits.then_some(View::columns(source.node, last.start))
 }
 
@@ -179,6 +196,30 @@ mod tests {
           conv             depthwise 3x1x8 channels f32[1,5,5,5] at column 4 of n9 ; n8
           concat           alias f32[1,5,5,9] ; n9
           transpose        vector 8 f32[1,9,5,5] ; n9.transpose
+        "#);
+    }
+
+    /// Queries, keys and values of an attention, which lie one after the other.
+    #[test]
+    fn runs_of_elements() {
+        let mut net = Network::new();
+        let x = net.input("x", [1, 3, 4, 5]);
+        let x = net.relu(x);
+        let part = |start: usize| {
+            let range = |start, count| SliceAxis { start, count, step: 1 };
+            Op::Slice { axes: vec![range(0, 1), range(start, 1), range(0, 4), range(0, 5)] }
+        };
+        let [q, k] = [0, 2].map(|start| net.add(part(start), &[x]));
+        let [q, k] = [q, k].map(|value| net.reshape(value, [4, 5]));
+        let y = net.add(Op::MatMul { transpose_a: false, transpose_b: true }, &[q, k]);
+        insta::assert_snapshot!(text(net, y), @r#"
+        schedule test
+          relu             vector 8 f32[1,3,4,5] ; n1
+          slice            alias f32[1,1,4,5] at element 0 of n1 ; n2
+          slice            alias f32[1,1,4,5] at element 40 of n1 ; n3
+          reshape          alias f32[4,5] ; n4
+          reshape          alias f32[4,5] ; n5
+          matmul           gemm 4x1x8 positions f32[4,4] ; n6
         "#);
     }
 

@@ -154,28 +154,43 @@ pub struct Chain {
     pub parts: usize,
 }
 
-/// Where a result lies that has no memory of its own: in columns of another one, which is what a concatenation makes of its
-/// inputs, or where a slice takes its result from. Columns are indices of the last dimension. Or it is a whole image with
-/// channels first that is read as if they were last.
+/// How a result that has no memory of its own lies in another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lie {
+    /// It is these columns of it, of all rows; columns are indices of the last dimension. What a concatenation makes of its
+    /// inputs, and where a slice takes its result from.
+    Columns,
+    /// It is a run of its elements. The other result is no view.
+    Run,
+    /// It is an image, and the other one the same image with channels first, each a plane. That is no view.
+    Planes,
+}
+
+/// Where a result lies that has no memory of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct View {
-    /// The node whose result it is a part of, which may be one itself.
+    /// The node whose result it is a part of, which may be one itself where both are columns.
     pub of: NodeId,
-    /// First of its columns there.
+    /// Its first element there, in the first row.
     pub first: usize,
-    /// Whether it is an image whose channels come first there, each a plane. Then the other node's result is no view.
-    pub planes: bool,
+    /// In which way.
+    pub lie: Lie,
 }
 
 impl View {
     /// Columns of another result.
     pub const fn columns(of: NodeId, first: usize) -> Self {
-        View { of, first, planes: false }
+        View { of, first, lie: Lie::Columns }
+    }
+
+    /// Elements of another result from `first` on.
+    pub const fn run(of: NodeId, first: usize) -> Self {
+        View { of, first, lie: Lie::Run }
     }
 
     /// A whole image with channels first.
     pub const fn planes(of: NodeId) -> Self {
-        View { of, first: 0, planes: true }
+        View { of, first: 0, lie: Lie::Planes }
     }
 }
 
@@ -196,14 +211,15 @@ pub struct Schedules {
 }
 
 impl Schedules {
-    /// Where a node's result lies: the node whose memory it is, and the first of its columns there.
+    /// Where a node's result lies: the node whose memory it is, and its first element there.
     pub fn place(&self, id: NodeId) -> View {
         let mut place = View::columns(id, 0);
         // A chain of views is no longer than there are views.
         for _ in 0..self.views.len() {
             let Some(view) = self.views.get(&place.of) else { break };
             let first = place.first.saturating_add(view.first);
-            place = View { of: view.of, first, planes: place.planes || view.planes };
+            let lie = if place.of == id { view.lie } else { place.lie };
+            place = View { of: view.of, first, lie };
         }
         place
     }
@@ -211,14 +227,19 @@ impl Schedules {
     /// Elements between rows of a node's result; between pixels where it is an image.
     pub fn pitch(&self, graph: &Graph, id: NodeId) -> usize {
         let place = self.place(id);
-        if place.planes { 1 } else { graph.node(place.of).outputs[0].dims().last().copied().unwrap_or(1) }
+        let width = |id: NodeId| graph.node(id).outputs[0].dims().last().copied().unwrap_or(1);
+        match place.lie {
+            Lie::Columns => width(place.of),
+            Lie::Run => width(id),
+            Lie::Planes => 1,
+        }
     }
 
     /// Elements from one channel of an image to the next where each is a plane.
     pub fn plane(&self, graph: &Graph, id: NodeId) -> Option<usize> {
         let place = self.place(id);
         let dims = graph.node(place.of).outputs[0].dims();
-        place.planes.then(|| dims.iter().skip(2).product())
+        (place.lie == Lie::Planes).then(|| dims.iter().skip(2).product())
     }
 
     /// The chain that a node is in, and its place there.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::{Axis, Chain, Outer, Schedule, Schedules, Split, Tile, Winograd};
+use super::{Axis, Chain, Lie, Outer, Schedule, Schedules, Split, Tile, Winograd};
 use crate::graph::Graph;
 
 /// A text that is not a schedule.
@@ -125,9 +125,10 @@ impl Schedules {
                 let split = self.splits.get(&id).map(|split| format!(" in {split}")).unwrap_or_default();
                 let view = self.views.get(&id).map(|view| {
                     let of = graph.node(view.of).name.escape_debug().to_string();
-                    match view.planes {
-                        true => format!(" as planes of {of}"),
-                        false => format!(" at column {} of {of}", view.first),
+                    match view.lie {
+                        Lie::Columns => format!(" at column {} of {of}", view.first),
+                        Lie::Run => format!(" at element {} of {of}", view.first),
+                        Lie::Planes => format!(" as planes of {of}"),
                     }
                 });
                 let view = view.unwrap_or_default();

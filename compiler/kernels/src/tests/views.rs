@@ -237,3 +237,37 @@ fn planes() {
         }
     }
 }
+
+/// A slice that is a run of elements, under another shape, and one of a constant.
+#[test]
+fn runs() {
+    let mut numbers = Numbers::new(23);
+    let mut graph = Graph::new("test");
+    let tensor = numbers.tensor(&[3, 4, 5]);
+    let x = graph.add("x", Op::Input(tensor.ty()), &[]).expect("an input");
+    let c = numbers.tensor(&[3, 4, 5]);
+    let c = graph.constant("c", c);
+    let mut schedules = Schedules::default();
+    let mut parts = Vec::new();
+    for (source, start) in [(x, 2), (c, 1)] {
+        let whole = [4, 5].map(|count| SliceAxis { start: 0, count, step: 1 });
+        let axes = [SliceAxis { start, count: 1, step: 1 }].into_iter().chain(whole).collect();
+        let part = graph.add("part", Op::Slice { axes }, &[source]).expect("a slice");
+        schedules.nodes.insert(part.node, Schedule::Alias);
+        schedules.views.insert(part.node, View::run(source.node, start * 20));
+        let shape = avocet_ir::Shape::new([20]).expect("small");
+        let part = graph.add("flat", Op::Reshape { shape }, &[part]).expect("a reshape");
+        schedules.nodes.insert(part.node, Schedule::Alias);
+        parts.push(part);
+    }
+    let y = graph.add("y", Op::Binary(Binary::Sub), &parts).expect("valid");
+    schedules.nodes.insert(y.node, Schedule::Vector { lanes: 8 });
+    graph.add_output("y", y);
+    graph.add_output("part", parts[0]);
+    let inputs = std::slice::from_ref(&tensor);
+    let expected = avocet_reference::run(&graph, inputs).expect("valid");
+    let program = lower(&graph, &schedules).expect("supported");
+    let got = run_program_in(PartOrder::Reversed, &program, inputs).expect("valid");
+    assert_close("difference", &got[0], &expected[0]);
+    assert_close("part", &got[1], &expected[1]);
+}
