@@ -17,6 +17,8 @@ extern crate std;
 mod arena;
 #[cfg(feature = "mmap")]
 mod mapped;
+#[cfg(all(feature = "alloc", feature = "mmap", target_os = "linux"))]
+mod pages;
 #[cfg(feature = "std")]
 mod pool;
 pub mod weights;

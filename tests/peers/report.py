@@ -102,7 +102,7 @@ def cold_table(networks: list[dict]) -> list[str]:
         return []
     lines = [
         "",
-        "First result of a fresh process (files in the page cache; avocet: loading the library, arena, first run; ONNX Runtime:"
+        "First result of a fresh process (files in the page cache; avocet: loading the library, arena on large pages, first run; ONNX Runtime:"
         " session and first run, without the import), and memory.",
         "",
         "| network | avocet, ms | ONNX Runtime, ms | ratio | library − weights, KiB | peak − weights − arena, MiB | peak, MiB | ONNX Runtime's peak, MiB |",
