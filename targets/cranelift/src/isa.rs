@@ -163,8 +163,10 @@ impl Capabilities {
                     Some(&bits) if has("v") => Vectors::UpTo(bits as usize / 8),
                     _ => Vectors::None,
                 };
-                // Scalars are in as many registers.
-                Capabilities { vectors, reach: Some(1 << 11), registers: 32, left: 4, ..base }
+                // Scalars are in as many registers. What multiplies and adds them has any register as its result, so that
+                // sums wander, and bringing them home at a loop's end takes some.
+                let left = if vectors == Vectors::None { 7 } else { 4 };
+                Capabilities { vectors, reach: Some(1 << 11), registers: 32, left, ..base }
             }
             _ => base,
         }
