@@ -62,8 +62,13 @@ impl Emulator {
 
     /// A command that runs a program of the target.
     pub fn command(&self, program: &Path) -> Command {
+        self.command_with(&[], program)
+    }
+
+    /// The same with arguments for the emulator.
+    pub fn command_with(&self, arguments: &[String], program: &Path) -> Command {
         let mut command = Command::new(self.qemu);
-        command.args(["-cpu", self.processor]).arg(program);
+        command.args(["-cpu", self.processor]).args(arguments).arg(program);
         command
     }
 

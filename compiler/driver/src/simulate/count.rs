@@ -13,12 +13,14 @@ use avocet_ir::kernel::{Kernel, Statement};
 use super::instruction::{Flow, Instruction};
 
 /// What one call of a kernel executes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count {
     /// Everything.
     pub(super) all: Executed,
     /// What of it is in loops that have no other within.
     pub(super) inner: Executed,
+    /// Each of these loops: what its instructions are, and how often it runs.
+    pub(super) loops: Vec<(Executed, u64)>,
     /// Whether there are branches other than those of loops, so that these are upper bounds.
     pub(super) at_most: bool,
 }
@@ -71,24 +73,33 @@ pub(super) fn count(
             "its machine code has loops of depths {found:?}, which are not those of the kernel"
         ));
     }
-    let mut count = Count::default();
-    let mut decisions = 0;
-    for (start, block) in &blocks {
-        let mut times = 1u64;
-        for (l, &(_, trips)) in loops.values().zip(&expected) {
+    let times = |start: &usize| {
+        loops.values().zip(&expected).fold(1u64, |times, (l, &(_, trips))| {
             if l.on_the_way_back.contains(start) {
-                times = times.saturating_mul(trips.saturating_sub(1));
+                times.saturating_mul(trips.saturating_sub(1))
             } else if l.blocks.contains(start) {
-                times = times.saturating_mul(trips);
+                times.saturating_mul(trips)
+            } else {
+                times
             }
-        }
-        count.all.add(block.executed, times);
-        let innermost = loops.values().filter(|l| l.blocks.contains(start)).min_by_key(|l| l.blocks.len());
-        if innermost.is_some_and(|l| loops.keys().filter(|start| l.blocks.contains(start)).count() == 1) {
-            count.inner.add(block.executed, times);
-        }
-        decisions += usize::from(block.next.len() > 1);
+        })
+    };
+    let mut count = Count::default();
+    for (start, block) in &blocks {
+        count.all.add(block.executed, times(start));
     }
+    for (start, l) in &loops {
+        if loops.keys().any(|other| other != start && l.blocks.contains(other)) {
+            continue;
+        }
+        let mut body = Executed::default();
+        for block in &l.blocks {
+            body.add(blocks[block].executed, 1);
+            count.inner.add(blocks[block].executed, times(block));
+        }
+        count.loops.push((body, times(start)));
+    }
+    let decisions = blocks.values().filter(|block| block.next.len() > 1).count();
     count.at_most = decisions > loops.len();
     Ok(count)
 }
@@ -262,7 +273,9 @@ mod tests {
         // 1 + 10 (2 + 3 · 3 + 2) + 5 · 2 + 4 · 2 + 1
         let all = Executed { instructions: 1 + 130 + 10 + 8 + 1, multiply_adds: 60 + 5, stack: 10 };
         let inner = Executed { instructions: 90 + 18, multiply_adds: 60 + 5, stack: 0 };
-        assert_eq!(found, Count { all, inner, at_most: false });
+        let body = |instructions, multiply_adds| Executed { instructions, multiply_adds, stack: 0 };
+        let loops = vec![(body(3, 2), 30), (body(4, 1), 5)];
+        assert_eq!(found, Count { all, inner, loops, at_most: false });
     }
 
     #[test]

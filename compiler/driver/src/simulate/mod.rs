@@ -41,6 +41,23 @@ pub struct Simulation {
     pub kinds: Vec<Share>,
     /// By the graph's node that is computed, in the order of execution.
     pub nodes: Vec<Share>,
+    /// The loops with multiply-adds that have no other within, of each kernel that is called.
+    pub inner_loops: Vec<InnerLoop>,
+}
+
+/// A loop of the machine code that has no other within.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InnerLoop {
+    /// Name of the kernel.
+    pub kernel: String,
+    /// Its instructions.
+    pub instructions: u64,
+    /// Those of them that multiply and add.
+    pub multiply_add_instructions: u64,
+    /// Those of them that use the stack.
+    pub stack_instructions: u64,
+    /// How often it runs in one inference.
+    pub iterations: u64,
 }
 
 /// What some of the calls execute.
@@ -93,10 +110,12 @@ pub fn simulate(artifact: &Artifact) -> Result<Simulation, Error> {
     let mut total = Share { name: "all".into(), ..Share::default() };
     let (mut kinds, mut nodes): (Vec<Share>, Vec<Share>) = (Vec::new(), Vec::new());
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut calls = vec![0u64; counts.len()];
     for call in program.calls() {
         let (count, kernel) = (&counts[call.kernel], &program.kernels[call.kernel]);
         let multiply_adds = work(kernel).multiply_adds;
         total.add(count, multiply_adds);
+        calls[call.kernel] += 1;
         let kind = kernel.name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
         let kind = kinds.iter().position(|share| share.name == kind).unwrap_or_else(|| {
             kinds.push(Share { name: kind.into(), ..Share::default() });
@@ -110,6 +129,17 @@ pub fn simulate(artifact: &Artifact) -> Result<Simulation, Error> {
         nodes[node].add(count, multiply_adds);
     }
     kinds.sort_by_key(|share| std::cmp::Reverse(share.instructions));
+    let mut inner_loops = Vec::new();
+    for ((kernel, count), calls) in program.kernels.iter().zip(&counts).zip(calls) {
+        let loops = count.loops.iter().filter(|(body, _)| body.multiply_adds > 0);
+        inner_loops.extend(loops.map(|&(body, times)| InnerLoop {
+            kernel: kernel.name.clone(),
+            instructions: body.instructions,
+            multiply_add_instructions: body.multiply_adds,
+            stack_instructions: body.stack,
+            iterations: times.saturating_mul(calls),
+        }));
+    }
     Ok(Simulation {
         model: artifact.program().name.clone(),
         target: artifact.target().name.clone(),
@@ -118,6 +148,7 @@ pub fn simulate(artifact: &Artifact) -> Result<Simulation, Error> {
         total,
         kinds,
         nodes,
+        inner_loops,
     })
 }
 
