@@ -52,7 +52,7 @@ pub const EMULATORS: [Emulator; 5] = [
 
 /// Debian's packages of the programs.
 const PACKAGES: &str =
-    "qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu libc6-dev-arm64-cross libc6-dev-riscv64-cross";
+    "qemu-user g++-aarch64-linux-gnu g++-riscv64-linux-gnu libc6-dev-arm64-cross libc6-dev-riscv64-cross";
 
 impl Emulator {
     /// The target.
