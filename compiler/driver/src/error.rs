@@ -67,6 +67,14 @@ pub enum Error {
     /// A kernel that measures the machine is wrong; a defect of avocet.
     #[error("a kernel that measures this machine is not valid (please report this)")]
     Probe,
+    /// What a kernel executes could not be counted; a defect of avocet.
+    #[error("counting what kernel '{kernel}' executes: {problem} (please report this)")]
+    Simulate {
+        /// Name of the kernel.
+        kernel: String,
+        /// What is not as expected.
+        problem: String,
+    },
     /// A file of tuned choices was refused.
     #[error(transparent)]
     Tuned(#[from] crate::tune::TunedError),

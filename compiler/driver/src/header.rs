@@ -37,7 +37,7 @@ static inline uint64_t avocet_checksum(const unsigned char *p, uint64_t bytes) {
     const uint64_t P1 = 0x9E3779B185EBCA87u, P2 = 0xC2B2AE3D27D4EB4Fu, P3 = 0x165667B19E3779F9u,
                    P4 = 0x85EBCA77C2B2AE63u, P5 = 0x27D4EB2F165667C5u;
     uint64_t v[4] = {P1 + P2, P2, 0, 0 - P1}, h, i;
-    int k, j;
+    unsigned k, j;
     if (bytes == 0) {
         h = P5;
     } else {

@@ -46,6 +46,7 @@ pub mod measure;
 mod model;
 mod output;
 pub mod profile;
+pub mod simulate;
 pub mod tune;
 
 pub use artifact::Artifact;

@@ -11,7 +11,7 @@ use cranelift_object::{ObjectBuilder, ObjectModule};
 use thiserror::Error;
 
 use crate::calls::{Placed, body_signature};
-use crate::isa::{IsaError, isa};
+use crate::isa::{IsaError, Use, isa};
 use crate::unwind::{self, Framed};
 use crate::{entry, frame};
 
@@ -176,7 +176,7 @@ pub fn object(
     weights: Weights,
 ) -> Result<Vec<u8>, EmitError> {
     let names = cranelift_module::default_libcall_names();
-    let isa = isa(target, true)?;
+    let isa = isa(target, Use::Object)?;
     let mut module = ObjectModule::new(ObjectBuilder::new(isa.clone(), program.name.as_bytes(), names)?);
     let (_, functions) = define(&mut module, program, code, symbol, weights)?;
     let mut product = module.finish();

@@ -45,8 +45,9 @@ impl Translator<'_, '_> {
                 if self.capabilities.fma {
                     self.builder.ins().fma(a, b, c)
                 } else {
+                    // The sum first: x86 writes results over first operands, and the sum's register is to stay the same.
                     let product = self.builder.ins().fmul(a, b);
-                    self.builder.ins().fadd(product, c)
+                    self.builder.ins().fadd(c, product)
                 }
             }
             Expression::Select { predicate, left, right, then, otherwise } => {

@@ -153,6 +153,8 @@ impl Capabilities {
                 round: has("sse4.1"),
                 // Cranelift allocates 16 of AVX-512's 32.
                 registers: if registers == 0 { 16 } else { registers.min(16) },
+                // A product is in a register of its own before it is added.
+                left: usize::from(!has("fma")),
                 ..base
             },
             Architecture::Aarch64(_) => Capabilities { by_element: true, registers: 32, left: 8, ..base },
@@ -161,8 +163,10 @@ impl Capabilities {
                     Some(&bits) if has("v") => Vectors::UpTo(bits as usize / 8),
                     _ => Vectors::None,
                 };
-                // Scalars are in as many registers.
-                Capabilities { vectors, reach: Some(1 << 11), registers: 32, left: 4, ..base }
+                // Scalars are in as many registers. What multiplies and adds them has any register as its result, so that
+                // sums wander, and bringing them home at a loop's end takes some.
+                let left = if vectors == Vectors::None { 7 } else { 4 };
+                Capabilities { vectors, reach: Some(1 << 11), registers: 32, left, ..base }
             }
             _ => base,
         }
@@ -184,23 +188,33 @@ fn settings_of(
 impl Cranelift {
     /// The back end for a target.
     pub fn new(target: &Target) -> Result<Self, IsaError> {
-        let (isa, capabilities) = (isa(target, true)?, Capabilities::new(target));
-        Ok(Cranelift { isa, capabilities })
+        Ok(Cranelift { isa: isa(target, Use::Kernels)?, capabilities: Capabilities::new(target) })
     }
 }
 
-/// The Cranelift ISA of a target; `pic` for object files.
-pub(crate) fn isa(target: &Target, pic: bool) -> Result<Arc<dyn TargetIsa>, IsaError> {
+/// What is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Kernels.
+    Kernels,
+    /// The code that calls them, in an object file.
+    Object,
+    /// The same in this process.
+    Process,
+}
+
+/// The Cranelift ISA of a target.
+pub(crate) fn isa(target: &Target, what: Use) -> Result<Arc<dyn TargetIsa>, IsaError> {
     let fail = |problem: String| IsaError { target: target.name.clone(), problem };
     let mut flags = settings::builder();
-    // Cranelift's rewriting of expressions moves each sum to the end of its loop, behind all loads, where registers run
-    // out; and it has no constants of vectors that don't have 128 bits and panics where it wants one (0.135: `x - x`).
-    // What it finds is little: kernels have no common terms, and addresses are reduced before. x86-64 has it still, as
-    // its kernels of more than 128 bits go by another back end.
-    let rewrite = target.triple.architecture == Architecture::X86_64;
+    // Cranelift's rewriting of expressions moves each sum of a kernel to the end of its loop, behind all loads, where
+    // registers run out; and it has no constants of vectors that don't have 128 bits and panics where it wants one
+    // (0.135: `x - x`). What it finds in kernels is little: they have no common terms, and addresses are reduced before.
+    // The code between kernels has scalars alone.
+    let rewrite = what != Use::Kernels;
     let general = [
         ("opt_level", if rewrite { "speed" } else { "none" }),
-        ("is_pic", if pic { "true" } else { "false" }),
+        ("is_pic", if what == Use::Process { "false" } else { "true" }),
         ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
         ("enable_probestack", "false"),
         ("unwind_info", "true"),

@@ -13,7 +13,7 @@ use avocet_target_spec::Target;
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
 
 use crate::emit::{EmitError, Weights, define};
-use crate::isa::isa;
+use crate::isa::{Use, isa};
 use crate::unwind;
 
 /// Executable code of a program. Its constants are outside; callers pass them.
@@ -47,7 +47,7 @@ impl Code {
         if let Some(missing) = target.features.iter().find(|f| !present.contains(*f)) {
             return Err(not_host(format!("this processor has no {missing}")));
         }
-        let isa = isa(target, false)?;
+        let isa = isa(target, Use::Process)?;
         let mut builder = JITBuilder::with_isa(isa.clone(), cranelift_module::default_libcall_names());
         // One reservation for everything, so that calls between functions reach; twice the code, for alignment.
         let bytes: usize = code.iter().map(|c| c.bytes.len() + 64).sum();

@@ -22,6 +22,8 @@ pub struct Emulator {
     pub processor: &'static str,
     /// The C compiler.
     pub compiler: &'static str,
+    /// The C++ compiler.
+    pub cpp_compiler: &'static str,
 }
 
 /// A RISC-V processor; `$more` says which vectors.
@@ -32,6 +34,7 @@ macro_rules! riscv {
             qemu: "qemu-riscv64",
             processor: concat!("rv64,", $more),
             compiler: "riscv64-linux-gnu-gcc",
+            cpp_compiler: "riscv64-linux-gnu-g++",
         }
     };
 }
@@ -43,6 +46,7 @@ pub const EMULATORS: [Emulator; 5] = [
         qemu: "qemu-aarch64",
         processor: "cortex-a53",
         compiler: "aarch64-linux-gnu-gcc",
+        cpp_compiler: "aarch64-linux-gnu-g++",
     },
     riscv!("rv64gc", "v=false"),
     riscv!("rv64gcv", "v=true,vext_spec=v1.0,elen=64,vlen=128"),
@@ -52,7 +56,7 @@ pub const EMULATORS: [Emulator; 5] = [
 
 /// Debian's packages of the programs.
 const PACKAGES: &str =
-    "qemu-user gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu libc6-dev-arm64-cross libc6-dev-riscv64-cross";
+    "qemu-user g++-aarch64-linux-gnu g++-riscv64-linux-gnu libc6-dev-arm64-cross libc6-dev-riscv64-cross";
 
 impl Emulator {
     /// The target.
@@ -62,8 +66,13 @@ impl Emulator {
 
     /// A command that runs a program of the target.
     pub fn command(&self, program: &Path) -> Command {
+        self.command_with(&[], program)
+    }
+
+    /// The same with arguments for the emulator.
+    pub fn command_with(&self, arguments: &[String], program: &Path) -> Command {
         let mut command = Command::new(self.qemu);
-        command.args(["-cpu", self.processor]).arg(program);
+        command.args(["-cpu", self.processor]).args(arguments).arg(program);
         command
     }
 
@@ -72,12 +81,24 @@ impl Emulator {
     /// # Panics
     /// When it is not there or refuses.
     pub fn compile(&self, arguments: &[&str], folder: &Path) {
-        let mut command = Command::new(self.compiler);
-        command.args(arguments).current_dir(folder);
-        let output = command.output().unwrap_or_else(|e| missing(self.compiler, &e));
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{} {}:\n{errors}", self.compiler, arguments.join(" "));
+        run_compiler(self.compiler, arguments, folder);
     }
+
+    /// Runs the target's C++ compiler.
+    ///
+    /// # Panics
+    /// When it is not there or refuses.
+    pub fn compile_cpp(&self, arguments: &[&str], folder: &Path) {
+        run_compiler(self.cpp_compiler, arguments, folder);
+    }
+}
+
+fn run_compiler(compiler: &str, arguments: &[&str], folder: &Path) {
+    let mut command = Command::new(compiler);
+    command.args(arguments).current_dir(folder);
+    let output = command.output().unwrap_or_else(|e| missing(compiler, &e));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{compiler} {}:\n{errors}", arguments.join(" "));
 }
 
 /// Ends a test whose programs are not installed.

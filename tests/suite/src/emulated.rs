@@ -1,9 +1,10 @@
-//! Compiled networks in an emulated process: many objects, linked by the target's own C compiler into one program.
+//! Compiled networks in an emulated process: many objects, linked by the target's own C compiler into one program; and how
+//! many instructions of their kernels the emulator executes.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use avocet::{Artifact, DType, Tensor};
 use avocet_backend_tests::emulator::{Emulator, missing};
@@ -22,6 +23,15 @@ impl Networks {
     /// # Panics
     /// When the compiler or the emulator is missing, or does not take what avocet wrote.
     pub fn start(emulator: &Emulator, artifacts: Vec<Artifact>) -> Self {
+        Self::start_with(emulator, artifacts, |_| Vec::new())
+    }
+
+    /// The same with arguments for the emulator that depend on the program.
+    fn start_with(
+        emulator: &Emulator,
+        artifacts: Vec<Artifact>,
+        arguments: impl FnOnce(&Path) -> Vec<String>,
+    ) -> Self {
         let folder = crate::files::temporary_folder();
         let file = |name: &str| folder.path().join(name);
         let write = |path: PathBuf, bytes: &[u8]| {
@@ -36,9 +46,10 @@ impl Networks {
         write(file("objects"), objects.as_bytes());
         write(file("table.h"), table(&artifacts).as_bytes());
         let host = concat!(env!("CARGO_MANIFEST_DIR"), "/src/network_host.c");
-        let arguments = ["-O1", "-static", "-Wall", "-Werror", "-I.", host, "@objects", "-o", "networks"];
-        emulator.compile(&arguments, folder.path());
-        let mut command = emulator.command(&file("networks"));
+        let flags = ["-O1", "-static", "-Wall", "-Werror", "-I.", host, "@objects", "-o", "networks"];
+        emulator.compile(&flags, folder.path());
+        let program = file("networks");
+        let mut command = emulator.command_with(&arguments(&program), &program);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let child = child.unwrap_or_else(|e| missing(emulator.qemu, &e));
         Networks { child, artifacts, _folder: folder }
@@ -89,6 +100,65 @@ impl Drop for Networks {
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
+}
+
+/// How many instructions of a network's kernels the emulator executes in one run.
+///
+/// # Panics
+/// When a compiler or the emulator is missing, or the network fails.
+pub fn executed(emulator: &Emulator, artifact: Artifact, inputs: &[Tensor]) -> u64 {
+    let folder = crate::files::temporary_folder();
+    let (plugin, count) = (folder.path().join("count_executed.so"), folder.path().join("executed"));
+    build_plugin(emulator, &plugin);
+    let kernels = format!("{}_kernel_", artifact.name());
+    let mut networks = Networks::start_with(emulator, vec![artifact], |program| {
+        let [from, to] = addresses(program, &kernels);
+        let (plugin, count) = (plugin.display(), count.display());
+        vec!["-plugin".into(), format!("{plugin},from={from},to={to},out={count}")]
+    });
+    networks.run(0, inputs).unwrap_or_else(|e| panic!("{}: {e}", emulator.target));
+    drop(networks);
+    let text = std::fs::read_to_string(&count).unwrap_or_else(|e| panic!("the plugin wrote no count: {e}"));
+    let both: u64 = text.trim().parse().expect("a number");
+    // Both runs of the host.
+    assert_eq!(both % 2, 0, "the kernels' branches depend on what was in memory");
+    both / 2
+}
+
+/// Compiles the plugin for the oldest interface that the emulator takes.
+fn build_plugin(emulator: &Emulator, plugin: &Path) {
+    const NEWEST: u32 = 10;
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/count_executed.c");
+    let mut refusal = String::new();
+    for interface in 1..=NEWEST {
+        let mut command = Command::new("cc");
+        command.args(["-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", source, "-o"]).arg(plugin);
+        crate::files::run(command.arg(format!("-DINTERFACE={interface}"))).unwrap_or_else(|e| panic!("{e}"));
+        // Without a program there is nothing to run; whether the plugin is taken is said before.
+        let mut command = emulator.command_with(
+            &["-plugin".into(), format!("{},out=/dev/null", plugin.display())],
+            Path::new("/nonexistent"),
+        );
+        let output = command.output().unwrap_or_else(|e| missing(emulator.qemu, &e));
+        refusal = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !refusal.contains("plugin") {
+            return;
+        }
+    }
+    panic!("{} takes no plugin: {refusal}", emulator.qemu);
+}
+
+/// From where to where in a program the functions are whose names begin so.
+fn addresses(program: &Path, prefix: &str) -> [u64; 2] {
+    use object::{Object, ObjectSymbol};
+    let bytes = std::fs::read(program).expect("a program");
+    let file = object::File::parse(bytes.as_slice()).expect("an ELF program");
+    let functions = file.symbols().filter(|symbol| symbol.name().is_ok_and(|name| name.starts_with(prefix)));
+    let ranges: Vec<[u64; 2]> =
+        functions.map(|symbol| [symbol.address(), symbol.address() + symbol.size()]).collect();
+    let from = ranges.iter().map(|range| range[0]).min();
+    let to = ranges.iter().map(|range| range[1]).max();
+    [from, to].map(|address| address.expect("kernels"))
 }
 
 /// The C header with the table of networks.

@@ -1,83 +1,129 @@
-//! The machine code of MobileNetV2's pointwise convolutions where no real machine is at hand: how many of the instructions
-//! of their inner loops are multiply-adds, and that no value is kept on the stack there. By the assembly's text.
+//! The machine code of MobileNetV2 where no real machine is at hand: how many instructions one inference executes, how many
+//! of those of inner loops are multiply-adds, and that no value is kept on the stack there. Counted by `avocet::simulate`,
+//! and that count held against what an emulator executes.
 
-use avocet::{LoadOptions, Model, Options, Target};
-use avocet_tests::files::workspace_root;
+use avocet::simulate::{Share, Simulation, simulate};
+use avocet::{LoadOptions, Model, Options, Target, Tensor};
+use avocet_backend_tests::emulator::EMULATORS;
+use avocet_tests::emulated::executed;
+use avocet_tests::files::{avocet_program, capture, run, workspace_root};
+use std::process::Command;
 
-/// An inner loop.
-#[derive(Debug)]
-struct Loop {
-    kernel: String,
-    multiply_adds: usize,
-    instructions: usize,
-    stack: usize,
+fn mobilenet() -> Model {
+    Model::open(workspace_root().join("examples/mobilenet_v2.toml"), &LoadOptions::default()).unwrap()
 }
 
-/// The inner loops of kernels with multiply-adds in them. A loop is what is between a block and a branch back to it, and
-/// an inner one has no other within.
-fn inner_loops(assembly: &str) -> Vec<Loop> {
-    let mut found = Vec::new();
-    for kernel in assembly.split("\n\n") {
-        let lines: Vec<&str> = kernel.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let name = lines.first().copied().unwrap_or_default();
-        let block = |number: &str| {
-            let label = format!("block{number}:");
-            lines.iter().position(|line| *line == label)
-        };
-        let mut loops: Vec<(usize, usize)> = Vec::new();
-        for (place, line) in lines.iter().enumerate() {
-            for target in line.split("label").skip(1) {
-                let digits: String = target.chars().take_while(char::is_ascii_digit).collect();
-                loops.extend(block(&digits).filter(|&start| start <= place).map(|start| (start, place)));
-            }
-        }
-        let within = |inner: &(usize, usize), outer: &(usize, usize)| {
-            inner != outer && outer.0 <= inner.0 && inner.1 <= outer.1
-        };
-        for body in loops.iter().filter(|body| !loops.iter().any(|other| within(other, body))) {
-            let code: Vec<&str> =
-                lines[body.0..=body.1].iter().copied().filter(|line| !line.ends_with(':')).collect();
-            let starts = |line: &&&str| ["fmla", "vfmacc", "fmadd"].iter().any(|op| line.starts_with(op));
-            let multiply_adds = code.iter().filter(starts).count();
-            let on_stack = |line: &&&str| ["[sp", "(slot)", "(sp)"].iter().any(|place| line.contains(place));
-            if multiply_adds > 0 {
-                found.push(Loop {
-                    kernel: name.into(),
-                    multiply_adds,
-                    instructions: code.len(),
-                    stack: code.iter().filter(on_stack).count(),
-                });
-            }
-        }
-    }
-    found
+fn simulated(model: &Model, target: &str) -> Simulation {
+    let target = Target::by_name(target).unwrap();
+    simulate(&model.compile(&target, &Options::default()).unwrap()).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// The part of multiply-adds that each target must reach. RISC-V's vector loads have no offset, so each takes an addition
-/// besides, and there is no multiply-add by a lane, so each pixel takes a load: that is what its lower bound is made of.
+fn kind<'a>(simulation: &'a Simulation, name: &str) -> &'a Share {
+    simulation.kinds.iter().find(|share| share.name == name).expect("such kernels")
+}
+
+/// For each target the part of multiply-adds that the inner loops of pointwise convolutions must reach. x86 reads one
+/// operand from memory, but loads and broadcasts the other; without FMA a multiply-add is up to four instructions. RISC-V's
+/// vector loads have no offset, so each takes an addition besides, and there is no multiply-add by a lane, so each pixel
+/// takes a load.
+const LEAST: [(&str, f64); 13] = [
+    ("aarch64", 0.70),
+    ("cortex-a53", 0.70),
+    ("cortex-a72", 0.70),
+    ("cortex-a76", 0.70),
+    ("neoverse-n1", 0.70),
+    ("apple-m1", 0.70),
+    ("rv64gc", 0.65),
+    ("rv64gcv", 0.58),
+    ("rv64gcv-zvl256b", 0.58),
+    ("rv64gcv-zvl512b", 0.58),
+    ("x86-64", 0.26),
+    ("x86-64-v3", 0.58),
+    ("x86-64-v4", 0.67),
+];
+
 #[test]
 fn pointwise_inner_loops_are_mostly_multiply_adds() {
-    let file = workspace_root().join("examples/mobilenet_v2.toml");
-    let model = Model::open(file, &LoadOptions::default()).unwrap();
-    for (target, least) in [
-        ("cortex-a53", 0.70),
-        ("cortex-a72", 0.70),
-        ("cortex-a76", 0.70),
-        ("neoverse-n1", 0.70),
-        ("rv64gcv", 0.60),
-        ("rv64gcv-zvl256b", 0.60),
-        ("rv64gcv-zvl512b", 0.60),
-    ] {
-        let target = Target::by_name(target).unwrap();
-        let artifact = model.compile(&target, &Options::default()).unwrap();
-        let loops = inner_loops(&artifact.assembly());
-        let loops: Vec<&Loop> = loops.iter().filter(|l| l.kernel.starts_with("pointwise")).collect();
-        assert!(loops.len() > 20, "{}: {} loops", target.name, loops.len());
-        let sum = |of: fn(&Loop) -> usize| loops.iter().map(|l| of(l)).sum::<usize>();
-        let part = sum(|l| l.multiply_adds) as f64 / sum(|l| l.instructions) as f64;
-        println!("{:<16} {} loops, {:.1} % multiply-adds", target.name, loops.len(), part * 100.0);
-        assert!(part >= least, "{}: {part:.3}", target.name);
-        let spilled: Vec<_> = loops.iter().filter(|l| l.stack > 0).collect();
-        assert!(spilled.is_empty(), "{}: {spilled:?}", target.name);
+    let model = mobilenet();
+    for (target, least) in LEAST {
+        let simulation = simulated(&model, target);
+        let loops: Vec<_> =
+            simulation.inner_loops.iter().filter(|l| l.kernel.starts_with("pointwise")).collect();
+        assert!(loops.len() > 20, "{target}: {} loops", loops.len());
+        let (instructions, multiply_adds) = loops.iter().fold((0, 0), |(instructions, multiply_adds), l| {
+            (instructions + l.instructions, multiply_adds + l.multiply_add_instructions)
+        });
+        let pointwise = kind(&simulation, "pointwise");
+        let (written, executed) = (multiply_adds as f64 / instructions as f64, pointwise.of_inner_loops());
+        println!("{target:<16} {:.1} % as written, {:.1} % as executed", written * 100.0, executed * 100.0);
+        assert!(executed >= least, "{target}: {executed:.3}");
+        // Loops that run seldom count as much here.
+        let arm = Target::by_name(target).unwrap().triple.architecture.to_string() == "aarch64";
+        assert!(!arm || written >= least, "{target}: {written:.3}");
+        let spilled = pointwise.inner_stack_instructions as f64 / pointwise.inner_instructions as f64;
+        // Scalars of RISC-V: in three kernels one of 24 sums passes through memory between two iterations.
+        assert!(spilled <= if target == "rv64gc" { 2e-4 } else { 0.0 }, "{target}: {spilled}");
     }
+}
+
+/// Instructions of the nodes whose channels fill vectors of 16 numbers.
+fn of_whole_vectors(simulation: &Simulation, model: &Model) -> u64 {
+    let target = Target::by_name(&simulation.target).unwrap();
+    let artifact = model.compile(&target, &Options::default()).unwrap();
+    let graph = artifact.graph();
+    let whole = |share: &&Share| {
+        let mut nodes = graph.topological().unwrap().into_iter().map(|id| graph.node(id));
+        let node = nodes.find(|node| node.name == share.name && node.op.name() == "conv");
+        node.is_some_and(|node| node.outputs[0].dims().last().is_some_and(|channels| channels % 16 == 0))
+    };
+    simulation.nodes.iter().filter(whole).map(|share| share.instructions).sum()
+}
+
+#[test]
+fn twice_the_vector_is_almost_half_the_instructions() {
+    let model = mobilenet();
+    let counts = ["rv64gcv", "rv64gcv-zvl256b", "rv64gcv-zvl512b"].map(|target| {
+        let simulation = simulated(&model, target);
+        [of_whole_vectors(&simulation, &model), simulation.total.instructions]
+    });
+    for pair in counts.windows(2) {
+        let [whole, all] = [0, 1].map(|i| pair[0][i] as f64 / pair[1][i] as f64);
+        println!("{whole:.3} times fewer, {all:.3} with the nodes whose channels are no whole vectors");
+        assert!(whole >= 1.9 && all >= 1.8, "{whole:.3} {all:.3}");
+        // Most of the network is in what was counted.
+        assert!(pair[0][0] * 10 > pair[0][1] * 8, "{counts:?}");
+    }
+}
+
+#[test]
+fn as_many_instructions_as_the_emulator_executes() {
+    let text = std::fs::read_to_string(workspace_root().join("examples/mobilenet_v2.toml")).unwrap();
+    let model = Model::from_description(&text.replace("= 224", "= 64"), "mobilenet_v2.toml").unwrap();
+    let dims = model.inputs()[0].ty.dims().to_vec();
+    let input = Tensor::f32(dims.clone(), vec![0.25; dims.iter().product()]).unwrap();
+    for emulator in &EMULATORS {
+        let options = Options { name: Some("network".into()), ..Options::default() };
+        let artifact = model.compile(&emulator.target(), &options).unwrap();
+        let simulation = simulate(&artifact).unwrap();
+        let executed = executed(emulator, artifact, std::slice::from_ref(&input));
+        let counted = simulation.total.instructions;
+        println!("{:<16} {executed} executed, {counted} counted", emulator.target);
+        // Scalars of RISC-V are selected by branches, which count as if each half of them ran.
+        let bound = if simulation.at_most { executed / 50 } else { 0 };
+        assert!((executed..=executed + bound).contains(&counted), "{}", emulator.target);
+        assert_eq!(simulation.at_most, emulator.target == "rv64gc");
+    }
+}
+
+#[test]
+fn bench_simulates_any_target() {
+    let mut command = Command::new(avocet_program());
+    command.current_dir(workspace_root());
+    command.args(["bench", "examples/mobilenet_v2.toml", "--simulate", "--target", "cortex-a72"]);
+    let text = run(&mut command).unwrap_or_else(|e| panic!("{e}"));
+    for line in ["pointwise ", "depthwise ", "for one inference, ", "300 774 272, "] {
+        assert!(text.contains(line), "{line}:\n{text}");
+    }
+    let output = capture(command.args(["--threads", "2"])).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(output.status.code(), Some(2));
 }

@@ -122,3 +122,21 @@ fn a_c_program_classifies_under_emulation() {
         assert_eq!(class, picture.class, "{} on {}:\n{output}", picture.name, emulator.target);
     }
 }
+
+/// Exceptions and crash handlers find their way through compiled code, by the call frames in the object.
+#[test]
+fn call_frames_lead_out_of_compiled_code() {
+    let text = std::fs::read_to_string(workspace_root().join("examples/mobilenet_v2.toml")).unwrap();
+    let model = Model::from_description(&text.replace("= 224", "= 64"), "mobilenet_v2.toml").unwrap();
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/unwinding.cpp");
+    let flags = ["-std=c++17", "-O2", "-static", "-Wall", "-Wextra", "-Werror", "-I.", source, "network.o"];
+    for emulator in &EMULATORS {
+        let folder = temporary_folder();
+        let artifact = model.compile(&emulator.target(), &options("network".into())).unwrap();
+        artifact.write_object(folder.path().join("network.o")).unwrap();
+        std::fs::write(folder.path().join("network.h"), artifact.header()).expect("writable");
+        emulator.compile_cpp(&[&flags[..], &["-o", "unwinding"]].concat(), folder.path());
+        run(&mut emulator.command(&folder.path().join("unwinding")))
+            .unwrap_or_else(|e| panic!("{}: {e}", emulator.target));
+    }
+}

@@ -107,25 +107,51 @@ fn a_rust_program_classifies() {
     }
 }
 
-/// Checks a source without making anything of it; every warning is an error.
-fn check_syntax(compiler: &str, standard: &str, folder: &Path, source: &str) {
-    let path = folder.join(source);
-    std::fs::write(&path, "#include \"efficientnet_lite0.h\"\nint main(void) { return 0; }\n")
+/// Checks a source that includes a header, without making anything of it; every warning is an error.
+fn check_syntax(compiler: &str, standard: &str, folder: &Path, header: &str) {
+    let path = folder.join(if standard.contains("++") { "check.cpp" } else { "check.c" });
+    std::fs::write(&path, format!("#include \"{header}\"\nint main(void) {{ return 0; }}\n"))
         .expect("writable");
     let mut command = Command::new(compiler);
     command.arg(format!("-std={standard}"));
-    command.args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"]).arg(folder).arg(&path);
+    command.args(["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow"]);
+    command.args(["-Werror", "-fsyntax-only", "-I"]).arg(folder).arg(&path);
     run(&mut command).unwrap_or_else(|e| panic!("{e}"));
 }
 
+/// What a header declares: without the target's name, and without the sizes and sums that depend on it.
+fn declarations(header: &str) -> Vec<String> {
+    let lines = header.lines().skip(1).map(|line| match line.strip_prefix("#define ") {
+        Some(definition) => definition.split(' ').next().unwrap_or_default().to_string(),
+        None => line.to_string(),
+    });
+    lines.collect()
+}
+
 #[test]
-fn the_header_is_c99_and_c_plus_plus() {
+fn the_header_is_the_same_c99_and_c_plus_plus_everywhere() {
+    let compilers = [
+        ("x86-64-v3", ["cc", "c++"]),
+        ("aarch64", ["aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++"]),
+        ("rv64gcv", ["riscv64-linux-gnu-gcc", "riscv64-linux-gnu-g++"]),
+    ];
+    let model = workspace_root().join("examples/squeezenet1_1.toml");
     for weights in ["embedded", "external"] {
-        let folder = temporary_folder();
-        compile(folder.path(), &["--weights", weights]);
-        check_syntax("cc", "c99", folder.path(), "check.c");
-        check_syntax("cc", "c17", folder.path(), "check.c");
-        check_syntax("c++", "c++11", folder.path(), "check.cpp");
-        check_syntax("c++", "c++20", folder.path(), "check.cpp");
+        let mut first = None;
+        for (target, [c, cpp]) in compilers {
+            let folder = temporary_folder();
+            let mut command = Command::new(avocet_program());
+            command.arg("compile").arg(&model).args(["--target", target, "--weights", weights, "-o"]);
+            run(command.arg(folder.path())).unwrap_or_else(|e| panic!("{e}"));
+            for (compiler, standards) in [(c, ["c99", "c17"]), (cpp, ["c++11", "c++17"])] {
+                for standard in standards {
+                    check_syntax(compiler, standard, folder.path(), "squeezenet1_1.h");
+                }
+            }
+            let header = std::fs::read_to_string(folder.path().join("squeezenet1_1.h")).expect("there");
+            let declared = declarations(&header);
+            assert!(declared.iter().any(|line| line.contains("squeezenet1_1_run(")), "{header}");
+            assert_eq!(first.get_or_insert_with(|| declared.clone()), &declared, "{target}");
+        }
     }
 }
