@@ -132,6 +132,7 @@ pub(crate) fn machine(target: &Target, backend: &dyn Backend) -> Machine {
         loads: target.issue.loads as usize,
         l2: target.caches.l2 as usize,
         permutes: backend.permutes(),
+        strassen: matches!(target.triple.architecture, target_lexicon::Architecture::X86_64),
     }
 }
 

@@ -25,6 +25,10 @@ pub struct Machine {
     pub l2: usize,
     /// Whether the lanes of a vector can be permuted at little cost.
     pub permutes: bool,
+    /// Whether products may go by Strassen's method. Its sums, stores and loads beside the multiply-adds must cost less than the
+    /// eighth of those that it saves, as was measured on x86-64. Where every instruction takes its turn they don't: on RISC-V
+    /// the method needs as many instructions as the plain one.
+    pub strassen: bool,
 }
 
 impl Machine {

@@ -43,7 +43,7 @@ pub(crate) fn candidates(
     products: &Products,
     machine: &Machine,
 ) -> Vec<(usize, Schedule)> {
-    let Some(quarter) = quarter(graph, id, products) else { return Vec::new() };
+    let Some(quarter) = quarter(graph, id, products, machine) else { return Vec::new() };
     let order = tile::outer(weight_bytes(products), machine);
     tile::tiles(quarter, machine)
         .map(|tile| {
@@ -54,12 +54,15 @@ pub(crate) fn candidates(
 
 /// Whether a node can be computed so.
 pub(crate) fn fits(graph: &Graph, id: NodeId, products: &Products, tile: Tile, machine: &Machine) -> bool {
-    quarter(graph, id, products).is_some() && tile::fits(tile, machine)
+    quarter(graph, id, products, machine).is_some() && tile::fits(tile, machine)
 }
 
 /// The product of quarters.
-fn quarter(graph: &Graph, id: NodeId, products: &Products) -> Option<Product> {
+fn quarter(graph: &Graph, id: NodeId, products: &Products, machine: &Machine) -> Option<Product> {
     let Products { kind: Kind::Gemm, product, times: 1, .. } = *products else { return None };
+    if !machine.strassen {
+        return None;
+    }
     graph.as_constant(graph.inputs(id)[1])?.as_f32()?;
     let Product { rows, columns, inner, stride } = product;
     let halves = rows >= 2 && columns.is_multiple_of(2) && inner.is_multiple_of(2) && inner > 0;
@@ -87,8 +90,15 @@ mod tests {
     use crate::tests::compiled;
     use avocet_ir::schedule::Schedules;
 
-    const AVX512: Machine =
-        Machine { lanes: 16, registers: 32, multiply_add: 1, loads: 1, l2: 1 << 20, permutes: true };
+    const AVX512: Machine = Machine {
+        lanes: 16,
+        registers: 32,
+        multiply_add: 1,
+        loads: 1,
+        l2: 1 << 20,
+        permutes: true,
+        strassen: true,
+    };
     const AVX2: Machine = Machine { lanes: 8, registers: 16, multiply_add: 2, loads: 2, ..AVX512 };
 
     /// How a pointwise convolution of so many pixels is computed.
@@ -124,7 +134,9 @@ mod tests {
     }
 
     #[test]
-    fn plain_sums_when_asked_for() {
+    fn plain_sums_when_asked_for_or_where_the_method_does_not_pay() {
         assert!(matches!(of(14, 512, 512, &AVX512, true), Schedule::Gemm(_)));
+        let machine = Machine { strassen: false, ..AVX512 };
+        assert!(matches!(of(14, 512, 512, &machine, false), Schedule::Gemm(_)));
     }
 }

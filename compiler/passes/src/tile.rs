@@ -138,8 +138,15 @@ pub(crate) fn sets(stride: usize) -> usize {
 mod tests {
     use super::*;
 
-    const SSE: Machine =
-        Machine { lanes: 4, registers: 16, multiply_add: 2, loads: 2, l2: 1 << 20, permutes: true };
+    const SSE: Machine = Machine {
+        lanes: 4,
+        registers: 16,
+        multiply_add: 2,
+        loads: 2,
+        l2: 1 << 20,
+        permutes: true,
+        strassen: true,
+    };
     const AVX2: Machine = Machine { lanes: 8, ..SSE };
     const AVX512: Machine = Machine { lanes: 16, registers: 32, multiply_add: 1, loads: 1, ..SSE };
 

@@ -239,8 +239,15 @@ mod tests {
     use crate::schedule::schedule;
     use crate::testing::Network;
 
-    const MACHINE: Machine =
-        Machine { lanes: 8, registers: 16, multiply_add: 2, loads: 2, l2: 1 << 18, permutes: true };
+    const MACHINE: Machine = Machine {
+        lanes: 8,
+        registers: 16,
+        multiply_add: 2,
+        loads: 2,
+        l2: 1 << 18,
+        permutes: true,
+        strassen: true,
+    };
     const PLAIN: ScheduleOptions = ScheduleOptions { exact: false };
 
     /// A 3x3 convolution, a depthwise one, a pointwise one and a pooling, after all passes.

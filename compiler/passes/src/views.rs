@@ -143,8 +143,15 @@ mod tests {
     use crate::testing::Network;
     use crate::tests::compiled;
 
-    const MACHINE: Machine =
-        Machine { lanes: 8, registers: 16, multiply_add: 2, loads: 2, l2: 1 << 18, permutes: true };
+    const MACHINE: Machine = Machine {
+        lanes: 8,
+        registers: 16,
+        multiply_add: 2,
+        loads: 2,
+        l2: 1 << 18,
+        permutes: true,
+        strassen: true,
+    };
 
     fn text(net: Network, result: Value) -> String {
         let graph = compiled(&net.finish(result));

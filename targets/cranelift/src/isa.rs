@@ -164,8 +164,9 @@ impl Capabilities {
                     _ => Vectors::None,
                 };
                 // Scalars are in as many registers. What multiplies and adds them has any register as its result, so that
-                // sums wander, and bringing them home at a loop's end takes some.
-                let left = if vectors == Vectors::None { 7 } else { 4 };
+                // sums wander, and bringing them home at a loop's end takes some. With one more for sums MobileNetV2
+                // takes 3 % fewer instructions, but some sums pass through memory.
+                let left = if vectors == Vectors::None { 8 } else { 4 };
                 Capabilities { vectors, reach: Some(1 << 11), registers: 32, left, ..base }
             }
             _ => base,

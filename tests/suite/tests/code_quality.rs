@@ -33,7 +33,7 @@ const LEAST: [(&str, f64); 13] = [
     ("cortex-a76", 0.70),
     ("neoverse-n1", 0.70),
     ("apple-m1", 0.70),
-    ("rv64gc", 0.65),
+    ("rv64gc", 0.62),
     ("rv64gcv", 0.58),
     ("rv64gcv-zvl256b", 0.58),
     ("rv64gcv-zvl512b", 0.58),
@@ -61,8 +61,7 @@ fn pointwise_inner_loops_are_mostly_multiply_adds() {
         let arm = Target::by_name(target).unwrap().triple.architecture.to_string() == "aarch64";
         assert!(!arm || written >= least, "{target}: {written:.3}");
         let spilled = pointwise.inner_stack_instructions as f64 / pointwise.inner_instructions as f64;
-        // Scalars of RISC-V: in three kernels one of 24 sums passes through memory between two iterations.
-        assert!(spilled <= if target == "rv64gc" { 2e-4 } else { 0.0 }, "{target}: {spilled}");
+        assert!(spilled == 0.0, "{target}: {spilled}");
     }
 }
 
