@@ -22,13 +22,16 @@ mod pack;
 mod packed_groups;
 mod parts;
 mod pool;
+mod positions;
 mod problem;
 mod reduce;
 mod resize;
+mod scalars;
 mod slice;
 mod sliding;
 #[cfg(test)]
 mod tests;
+mod trigonometry;
 mod view;
 mod window;
 mod winograd;

@@ -19,8 +19,8 @@ use avocet_ir::{Graph, GraphError, NodeId, TensorType, Value};
 use crate::emitter::Emitter;
 use crate::problem::Problem;
 use crate::{
-    chain, depthwise, direct, elementwise, gemm, movement, packed_groups, parts, pool, reduce, resize,
-    winograd,
+    chain, depthwise, direct, elementwise, gemm, movement, packed_groups, parts, pool, positions, reduce,
+    resize, scalars, winograd,
 };
 
 /// Why a graph can't be lowered.
@@ -66,6 +66,17 @@ pub(crate) fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), L
         (Op::Unary(_) | Op::Binary(_), Schedule::Vector { lanes }) => {
             elementwise::generate(problem, lanes, emitter)
         }
+        (Op::Compare(_) | Op::Select | Op::Cast { .. }, Schedule::Vector { .. }) => {
+            scalars::elementwise(problem, emitter)
+        }
+        (
+            Op::ArgReduce { .. }
+            | Op::Rank { .. }
+            | Op::Cumulate { .. }
+            | Op::Gather { .. }
+            | Op::Scatter { .. },
+            Schedule::Vector { .. },
+        ) => positions::generate(problem, emitter),
         (Op::Identity, Schedule::Vector { lanes }) if !problem.epilogue.is_empty() => {
             elementwise::generate(problem, lanes, emitter)
         }

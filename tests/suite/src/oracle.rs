@@ -129,6 +129,33 @@ impl OperatorCase {
     }
 }
 
+/// One of the ONNX backend node tests, which come with the Python package `onnx`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NodeTest {
+    /// Name of the test.
+    pub name: String,
+    /// Why it asks for what avocet leaves out, if it does; then there is nothing but the name.
+    pub out_of_scope: Option<String>,
+    /// Inputs that decide shapes and became part of the model.
+    pub given: Vec<String>,
+    #[serde(skip)]
+    folder: PathBuf,
+}
+
+impl NodeTest {
+    /// The ONNX file.
+    pub fn model(&self) -> PathBuf {
+        self.folder.join("model.onnx")
+    }
+
+    /// Reads inputs and expected outputs.
+    pub fn run(&self) -> Result<Run, OracleError> {
+        let inputs = read_values(&self.folder, "input")?;
+        let outputs = read_values(&self.folder, "output")?;
+        Ok(Run { inputs, outputs })
+    }
+}
+
 /// A photograph or a line of text as input of a trained network.
 #[derive(Clone, Debug)]
 pub struct Picture {
@@ -259,6 +286,17 @@ impl Oracle {
             case.folder = folder.join(&case.name);
         }
         Ok(cases)
+    }
+
+    /// All node tests, sorted by name.
+    pub fn node_tests(&self) -> Result<Vec<NodeTest>, OracleError> {
+        let folder = self.data_folder("node_tests")?;
+        let mut tests: Vec<NodeTest> = read_json(&folder.join("cases.json"))?;
+        tests.sort_by(|a, b| a.name.cmp(&b.name));
+        for test in &mut tests {
+            test.folder = folder.join(&test.name);
+        }
+        Ok(tests)
     }
 
     /// Path of a file with a trained network: `efficientnet_lite0.onnx`, `efficientnet_lite0.pth` or

@@ -32,7 +32,7 @@ fn all_of_it_in_one_error() {
   NonMaxSuppression (node 'NonMaxSuppression_a', center_point_box=1)
   If (node 'If_c', then_branch=graph)
   TopK (node 'If_c/TopK_t')
-  Gelu (node 'Gelu_d'): supported in operator sets 20 to 21, but the model is of 13
+  Gelu (node 'Gelu_d'): supported in operator sets 20 to 28, but the model is of 13
   Resize (node 'Resize_e', mode=cubic): mode 'cubic'
   com.example.Magic (node 'Magic_f')"
     );
