@@ -58,6 +58,12 @@ SHAPES = {
     for kind in ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 }
 
+# Tests whose expected values contradict ONNX Runtime, which avocet follows.
+DISPUTED = {
+    "test_resize_downsample_scales_linear_align_corners": "corners are aligned by a size that is not a whole number",
+    "test_resize_downsample_scales_cubic_align_corners": "corners are aligned by a size that is not a whole number",
+}
+
 # Operators that are no part of what avocet compiles, each with the reason.
 LEFT_OUT = {
     "Bernoulli": "random numbers",
@@ -122,6 +128,8 @@ def write(case, parent: pathlib.Path) -> dict:
     (inputs, outputs), reason = case.data_sets[0], out_of_scope(case.model)
     if not reason and any(numpy.asarray(array).dtype.kind not in "biuf" for array in [*inputs, *outputs]):
         reason = "element type string"
+    if case.name in DISPUTED:
+        reason = f"ONNX Runtime says otherwise: {DISPUTED[case.name]}"
     if reason:
         return {"name": case.name, "out_of_scope": reason, "given": []}
     model = onnx.ModelProto()

@@ -14,7 +14,7 @@ use avocet_ir::op::Op;
 use avocet_ir::program::{Call, Port, Program, ProgramError, Step, Storage};
 use avocet_ir::schedule::{Chain, Schedule, Schedules};
 use avocet_ir::tensor::TensorData;
-use avocet_ir::{Graph, GraphError, NodeId, TensorType, Value};
+use avocet_ir::{DType, Graph, GraphError, NodeId, TensorType, Value};
 
 use crate::emitter::Emitter;
 use crate::problem::Problem;
@@ -54,6 +54,18 @@ impl LowerError {
 
 /// Hands the problem to the generator of its family: the list of all there are.
 pub(crate) fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), LowerError> {
+    let of_floats = matches!(
+        problem.op,
+        Op::Conv(_)
+            | Op::MatMul { .. }
+            | Op::BatchNorm { .. }
+            | Op::Pool(_)
+            | Op::Resize(_)
+            | Op::Softmax { .. }
+    );
+    if let Some(other) = problem.inputs.iter().find(|ty| of_floats && ty.dtype != DType::F32) {
+        return Err(LowerError::unsupported(problem, format!("{} of {}", problem.op.name(), other.dtype)));
+    }
     match (problem.op, problem.schedule) {
         (Op::Conv(_), Schedule::Gemm(tile)) => gemm::pointwise(problem, tile, emitter),
         (Op::Conv(_), Schedule::Direct(tile) | Schedule::Grouped(tile)) => {

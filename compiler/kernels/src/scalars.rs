@@ -130,10 +130,17 @@ pub(crate) fn binary(
         Binary::Or => b.binary(BinaryOp::Or, x, y),
         Binary::Xor => b.binary(BinaryOp::Xor, x, y),
         Binary::ShiftLeft | Binary::ShiftRight => {
-            let most = b.i64(dtype.bytes() as i64 * 8 - 1);
-            let amount = b.binary(BinaryOp::And, y, most);
-            let left = function == Binary::ShiftLeft;
-            b.binary(if left { BinaryOp::ShiftLeft } else { BinaryOp::ShiftRight }, x, amount)
+            // Amounts outside of the width, also negative ones, shift everything out.
+            let (zero, most) = (b.i64(0), b.i64(dtype.bytes() as i64 * 8 - 1));
+            let inside = b.binary(BinaryOp::And, y, most);
+            let inside = truth(b, Predicate::Equal, (inside, y));
+            let amount = choose(b, inside, y, most);
+            if function == Binary::ShiftRight {
+                b.binary(BinaryOp::ShiftRight, x, amount)
+            } else {
+                let shifted = b.binary(BinaryOp::ShiftLeft, x, amount);
+                choose(b, inside, shifted, zero)
+            }
         }
         Binary::Pow => power(b, x, y),
         Binary::Prelu => return None,

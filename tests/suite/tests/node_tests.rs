@@ -13,11 +13,14 @@ use avocet_tests::compare::compare;
 use avocet_tests::files::workspace_root;
 use avocet_tests::oracle::{NodeTest, oracle};
 
-/// Relative to the expected output's scale; the tests themselves allow 1e-3 of each element.
-const TOLERANCE: f64 = 1e-4;
+/// Relative to the expected output's scale. The tests themselves allow 1e-3 of each element; some of their expected values are
+/// written with four digits.
+const TOLERANCE: f64 = 2e-4;
 /// Set to write the table anew.
 const BLESS: &str = "AVOCET_BLESS";
 const TABLE: &str = "tests/suite/node_tests.txt";
+/// What happened, also where the test fails.
+const SEEN: &str = "target/oracle-data/node_tests_seen.txt";
 
 /// What became of a test.
 enum Outcome {
@@ -126,6 +129,7 @@ fn node_tests_do_as_the_table_says() {
          {summary}\n\n{lines}"
     );
     println!("{summary}");
+    std::fs::write(workspace_root().join(SEEN), &table).unwrap();
     assert_eq!(failed, 0, "wrong results:\n{failures}");
     let path = workspace_root().join(TABLE);
     if std::env::var_os(BLESS).is_some() {

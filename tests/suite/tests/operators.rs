@@ -12,14 +12,6 @@ const TOLERANCE: f64 = 1e-4;
 /// Cases that avocet refuses, by what their names start with, each with the reason. A case that is refused without being
 /// listed here fails, and so does one that is listed and not refused.
 const REFUSED: &[(&str, &str)] = &[
-    ("cast_float_to_int", "avocet computes in f32; integers and booleans only where a model computes shapes"),
-    ("cast_float_to_bool", "as above"),
-    ("cast_uint8_to_float", "as above"),
-    ("cast_int32_to_float", "as above"),
-    ("cast_int64_to_float", "as above"),
-    ("cast_bool_to_float", "as above"),
-    ("round", "no supported network uses it"),
-    ("thresholded_relu", "no supported network uses it"),
 ];
 
 fn run(case: &OperatorCase, target: &Target) -> Result<(), String> {

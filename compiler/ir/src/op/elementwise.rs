@@ -185,9 +185,9 @@ pub enum Binary {
     Or,
     /// Bitwise exclusive or.
     Xor,
-    /// Shift left of integers, by fewer bits than they have.
+    /// Shift left of integers; 0 for amounts below 0 or not below the width.
     ShiftLeft,
-    /// Shift right of integers, arithmetic where they have a sign.
+    /// Shift right of integers, arithmetic where they have a sign; amounts below 0 or not below the width leave only it.
     ShiftRight,
 }
 

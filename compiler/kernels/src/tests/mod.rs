@@ -7,6 +7,7 @@ mod movement;
 mod parts;
 mod products;
 mod reductions;
+mod types;
 mod winograd;
 
 use avocet_ir::op::{EpilogueStep, Op};

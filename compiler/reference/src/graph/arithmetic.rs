@@ -155,8 +155,12 @@ macro_rules! integer {
                     Binary::And => a & b,
                     Binary::Or => a | b,
                     Binary::Xor => a ^ b,
-                    Binary::ShiftLeft => a.wrapping_shl(b as u32),
-                    Binary::ShiftRight => a.wrapping_shr(b as u32),
+                    // Amounts outside of the width, also negative ones, shift everything out.
+                    Binary::ShiftLeft => u32::try_from(b).ok().and_then(|b| a.checked_shl(b)).unwrap_or(0),
+                    Binary::ShiftRight => {
+                        let most = <$type>::BITS - 1;
+                        a >> u32::try_from(b).map_or(most, |b| b.min(most))
+                    }
                     Binary::Pow => {
                         #[allow(unused_comparisons)]
                         let negative = b < 0;

@@ -3,11 +3,14 @@
 //! An operator is added as one function and one line here. Where versions of an operator differ, its function asks
 //! `importer.opset`.
 
+mod attention;
 mod blocks;
 mod constants;
+mod convolution;
 mod elementwise;
 mod gather;
 mod logic;
+mod losses;
 mod movement;
 mod normalization;
 mod positions;
@@ -50,6 +53,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Asinh", since(9), elementwise::unary),
     ("Atan", ALL, elementwise::unary),
     ("Atanh", since(9), elementwise::unary),
+    ("Attention", since(23), attention::attention),
     ("AveragePool", ALL, spatial::pool),
     ("BatchNormalization", ALL, normalization::batch),
     ("BitShift", since(11), logic::bits),
@@ -66,6 +70,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Constant", ALL, constants::constant),
     ("ConstantOfShape", since(9), constants::constant_of_shape),
     ("Conv", ALL, spatial::conv),
+    ("ConvTranspose", ALL, spatial::transposed),
     ("Cos", ALL, elementwise::unary),
     ("Cosh", since(9), elementwise::unary),
     ("CumProd", since(26), positions::cumulate),
@@ -104,21 +109,26 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("LessOrEqual", since(12), logic::compare),
     ("Log", ALL, elementwise::unary),
     ("LogSoftmax", ALL, reductions::softmax),
+    ("LpNormalization", ALL, normalization::by_norm),
+    ("LpPool", ALL, spatial::lp_pool),
     ("MatMul", ALL, products::matmul),
     ("Max", ALL, elementwise::variadic),
     ("MaxPool", ALL, spatial::pool),
     ("Mean", ALL, elementwise::variadic),
+    ("MeanVarianceNormalization", since(9), normalization::mean_variance),
     ("Min", ALL, elementwise::variadic),
     ("Mish", since(18), elementwise::mish),
     ("Mod", since(10), logic::remainder),
     ("Mul", ALL, elementwise::binary),
     ("Neg", ALL, elementwise::unary),
+    ("NegativeLogLikelihoodLoss", since(12), losses::negative_log_likelihood),
     ("Not", ALL, logic::bits),
     ("OneHot", since(9), positions::one_hot),
     ("Or", ALL, logic::bits),
     ("PRelu", ALL, elementwise::prelu),
     ("Pad", ALL, movement::pad),
     ("Pow", ALL, elementwise::binary),
+    ("RMSNormalization", since(23), normalization::root_mean_square),
     ("Range", since(11), constants::range),
     ("Reciprocal", ALL, elementwise::unary),
     ("ReduceL1", ALL, reductions::reduce),
@@ -134,6 +144,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Relu", ALL, elementwise::unary),
     ("Reshape", ALL, shapes::reshape),
     ("Resize", since(10), resize::resize),
+    ("RotaryEmbedding", since(23), attention::rotary),
     ("Round", since(11), elementwise::unary),
     ("Scatter", 9..=10, positions::scatter_elements),
     ("ScatterElements", since(11), positions::scatter_elements),
@@ -148,6 +159,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Size", ALL, shapes::size),
     ("Slice", ALL, movement::slice),
     ("Softmax", ALL, reductions::softmax),
+    ("SoftmaxCrossEntropyLoss", since(12), losses::softmax_cross_entropy),
     ("Softplus", ALL, elementwise::unary),
     ("Softsign", ALL, elementwise::softsign),
     ("SpaceToDepth", ALL, blocks::space_to_depth),

@@ -56,7 +56,13 @@ impl Importer<'_> {
 
     /// Numbers of elements of a shape, where `indices` says which along the axis, and everything else is as the indices' own
     /// coordinates have it.
-    fn along(&mut self, node: &Node, indices: Value, shape: &Shape, axis: usize) -> Result<Value, Problem> {
+    pub(super) fn along(
+        &mut self,
+        node: &Node,
+        indices: Value,
+        shape: &Shape,
+        axis: usize,
+    ) -> Result<Value, Problem> {
         let indices = self.from_start(node, indices, shape[axis])?;
         let strides = shape.strides();
         let dims = self.ty(indices).dims().to_vec();

@@ -104,7 +104,12 @@ pub(super) fn softmax(importer: &mut Importer, node: &Node) -> Result<Vec<Value>
 }
 
 /// `d - log(sum(exp(d)))` with `d = x - max(x)`; the logarithm of a softmax would lose all small probabilities.
-fn log_softmax(importer: &mut Importer, node: &Node, x: Value, axis: usize) -> Result<Value, Problem> {
+pub(super) fn log_softmax(
+    importer: &mut Importer,
+    node: &Node,
+    x: Value,
+    axis: usize,
+) -> Result<Value, Problem> {
     let over = |kind| Op::Reduce { kind, axes: vec![axis], keep_dims: true };
     let largest = importer.add(node, over(ReduceKind::Max), &[x])?;
     let distance = importer.add(node, Op::Binary(Binary::Sub), &[x, largest])?;
