@@ -106,8 +106,7 @@ fn trigonometric_errors_are_within_the_stated_bound() {
         (Unary::Atanh, -1.0, 1.0),
     ] {
         let count = 20_000;
-        let values: Vec<f32> =
-            (0..=count).map(|i| low + (high - low) * (i as f32 / count as f32)).collect();
+        let values: Vec<f32> = (0..=count).map(|i| low + (high - low) * (i as f32 / count as f32)).collect();
         let (got, expected) = evaluate(function, &values);
         for ((x, g), e) in values.iter().zip(&got).zip(&expected) {
             let periodic = matches!(function, Unary::Sin | Unary::Cos | Unary::Tan);
@@ -122,8 +121,19 @@ fn trigonometric_errors_are_within_the_stated_bound() {
 fn trigonometric_functions_of_what_is_outside() {
     let outside = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 2.0, -2.0];
     for function in [
-        Unary::Sin, Unary::Cos, Unary::Tan, Unary::Asin, Unary::Acos, Unary::Atan, Unary::Sinh, Unary::Cosh,
-        Unary::Asinh, Unary::Acosh, Unary::Atanh, Unary::Sign, Unary::Round,
+        Unary::Sin,
+        Unary::Cos,
+        Unary::Tan,
+        Unary::Asin,
+        Unary::Acos,
+        Unary::Atan,
+        Unary::Sinh,
+        Unary::Cosh,
+        Unary::Asinh,
+        Unary::Acosh,
+        Unary::Atanh,
+        Unary::Sign,
+        Unary::Round,
     ] {
         let (got, expected) = evaluate(function, &outside);
         for ((x, g), e) in outside.iter().zip(&got).zip(&expected) {
