@@ -177,8 +177,11 @@ pub(crate) fn acosh(b: &mut KernelBuilder, x: ValueId) -> ValueId {
     let product = b.mul(z, above);
     let root = b.unary(UnaryOp::Sqrt, product);
     let far = log_of_sum(b, x, root);
-    let near =
-        polynomial(b, z, &[1.759_688e-3, -7.527_288_8e-3, 2.645_490_5e-2, -1.178_474_2e-1, 1.414_213_5]);
+    let near = polynomial(
+        b,
+        z,
+        &[1.759_69e-3, -7.527_289e-3, 2.645_490_5e-2, -1.178_474_2e-1, std::f32::consts::SQRT_2],
+    );
     let root = b.unary(UnaryOp::Sqrt, z);
     let near = b.mul(near, root);
     let limit = b.f32(lanes, 0.5);

@@ -45,7 +45,7 @@ impl Importer<'_> {
     }
 
     /// 64-bit indices, from the start.
-    fn from_start(&mut self, node: &Node, indices: Value, extent: usize) -> Result<Value, Problem> {
+    fn wrapped(&mut self, node: &Node, indices: Value, extent: usize) -> Result<Value, Problem> {
         let indices = self.cast(node, indices, DType::I64)?;
         let zero = self.number(node, DType::I64, 0.0)?;
         let extent = self.constant(node, Tensor::i64([], [extent as i64].as_slice())?);
@@ -63,7 +63,7 @@ impl Importer<'_> {
         shape: &Shape,
         axis: usize,
     ) -> Result<Value, Problem> {
-        let indices = self.from_start(node, indices, shape[axis])?;
+        let indices = self.wrapped(node, indices, shape[axis])?;
         let strides = shape.strides();
         let dims = self.ty(indices).dims().to_vec();
         if dims.len() != shape.rank() {
@@ -101,7 +101,7 @@ impl Importer<'_> {
             axes[last] = avocet_ir::op::SliceAxis { start: number, count: 1, step: 1 };
             let one = self.add(node, Op::Slice { axes }, &[indices])?;
             let one = self.reshape(node, one, outer)?;
-            let one = self.from_start(node, one, extent)?;
+            let one = self.wrapped(node, one, extent)?;
             let stride = self.constant(node, Tensor::i64([], [stride as i64].as_slice())?);
             let one = self.binary(node, Binary::Mul, one, stride)?;
             sum = Some(match sum {
@@ -191,7 +191,7 @@ pub(super) fn one_hot(importer: &mut Importer, node: &Node) -> Result<Vec<Value>
     let depth = depth as usize;
     let dims = importer.ty(indices).dims().to_vec();
     let at = axis(node.attributes.int("axis", -1)?, dims.len() + 1)?;
-    let indices = importer.from_start(node, indices, depth)?;
+    let indices = importer.wrapped(node, indices, depth)?;
     let mut wide = dims.clone();
     wide.insert(at, 1);
     let indices = importer.reshape(node, indices, &wide)?;

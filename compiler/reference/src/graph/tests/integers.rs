@@ -1,7 +1,6 @@
 use avocet_ir::op::{Binary, ReduceKind, Unary};
 
 use super::*;
-use crate::graph::EvaluateError;
 
 fn ints(op: &Op, inputs: &[&Tensor]) -> Vec<i64> {
     eval(op, inputs).as_i64().expect("i64 result").to_vec()
