@@ -16,7 +16,7 @@ fn check_scalars(kernel: &Kernel, contents: &Contents) {
     let mut taken = 0;
     for back_end in back_ends() {
         match back_end.backend.compile(kernel) {
-            Err(error) => assert_eq!(back_end.backend.name(), "x86", "{error}"),
+            Err(error) => assert!(back_end.backend.name().starts_with("x86"), "{error}"),
             Ok(_) => {
                 check(back_end, kernel, contents);
                 taken += 1;
