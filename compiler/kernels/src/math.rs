@@ -126,7 +126,7 @@ pub(crate) fn where_positive(
 }
 
 /// Limits that are infinite limit nothing. The limit is the first operand, so that NaN passes.
-fn clip(b: &mut KernelBuilder, mut x: ValueId, low: f32, high: f32) -> ValueId {
+pub(crate) fn clip(b: &mut KernelBuilder, mut x: ValueId, low: f32, high: f32) -> ValueId {
     let lanes = b.ty(x).lanes;
     if low != f32::NEG_INFINITY {
         let low = b.f32(lanes, low);

@@ -6,7 +6,7 @@
 
 use avocet_ir::kernel::{BinaryOp, Element, KernelBuilder, Predicate, UnaryOp, ValueId};
 
-use crate::math::{exp, log, polynomial, scale, where_positive};
+use crate::math::{clip, exp, log, polynomial, scale, where_positive};
 
 /// Sine and cosine of what is left of x after `n` quarters of the circle, and `n` as an integer.
 fn reduced(b: &mut KernelBuilder, x: ValueId) -> (ValueId, ValueId, ValueId) {
@@ -19,6 +19,8 @@ fn reduced(b: &mut KernelBuilder, x: ValueId) -> (ValueId, ValueId, ValueId) {
         let part = b.f32(lanes, part);
         r = b.mul_add(n, part, r);
     }
+    // Of operands so large that nothing of the angle is left in them, any angle: results stay between -1 and 1.
+    let r = clip(b, r, -1.0, 1.0);
     let z = b.mul(r, r);
     let p = polynomial(b, z, &[-1.951_529_6e-4, 8.332_161e-3, -1.666_665_5e-1]);
     let p = b.mul(p, z);

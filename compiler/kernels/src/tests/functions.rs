@@ -28,8 +28,6 @@ const FUNCTIONS: &[Unary] = &[
     Unary::Ceil,
     Unary::Round,
     Unary::Sign,
-    Unary::Sin,
-    Unary::Cos,
     Unary::Atan,
     Unary::Sinh,
     Unary::Cosh,
