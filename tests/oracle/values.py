@@ -17,6 +17,11 @@ ELEMENT_TYPES = {
     "tensor(int32)": numpy.dtype("<i4"),
     "tensor(bool)": numpy.dtype("?"),
     "tensor(uint8)": numpy.dtype("u1"),
+    "tensor(int8)": numpy.dtype("i1"),
+    "tensor(int16)": numpy.dtype("<i2"),
+    "tensor(uint16)": numpy.dtype("<u2"),
+    "tensor(uint32)": numpy.dtype("<u4"),
+    "tensor(uint64)": numpy.dtype("<u8"),
 }
 
 

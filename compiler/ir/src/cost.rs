@@ -117,7 +117,7 @@ fn block(kernel: &Kernel, statements: &[Statement]) -> Work {
                 };
                 (one, 1)
             }
-            Statement::Store { .. } => continue,
+            Statement::Store { .. } | Statement::StoreAt { .. } => continue,
             Statement::For { count, body, .. } => (block(kernel, body), *count as u64),
         };
         sum.operations = sum.operations.saturating_add(one.operations.saturating_mul(times));

@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-use crate::op::{Conv, Layout, Op, Padding, Pool, ReduceKind, SliceAxis};
+use crate::op::{Conv, Layout, Op, Padding, Pool, ReduceKind, SliceAxis, Unary};
 use crate::tensor::{DType, Shape, TensorError, TensorType};
 
 /// Why an operator can't be applied to its inputs.
@@ -126,7 +126,11 @@ pub fn infer(op: &Op, inputs: &[TensorType]) -> Result<Vec<TensorType>, InferErr
             require!(axes.is_sorted_by(|a, b| a < b), "reduction axes {axes:?} are not sorted and unique");
             require!(axes.iter().all(|&a| rank_ok(a)), "reduction axes {axes:?} of {x}");
             let empty = axes.iter().any(|&a| x.shape[a] == 0);
-            require!(!empty || *kind == ReduceKind::Sum, "{} over no elements of {x}", op.name());
+            require!(
+                !empty || matches!(kind, ReduceKind::Sum | ReduceKind::Prod),
+                "{} over no elements of {x}",
+                op.name()
+            );
             let dims = x.dims().iter().enumerate();
             let dims: Vec<usize> = dims
                 .filter_map(|(i, &d)| match axes.contains(&i) {
@@ -136,9 +140,60 @@ pub fn infer(op: &Op, inputs: &[TensorType]) -> Result<Vec<TensorType>, InferErr
                 .collect();
             same(Shape::new(dims)?)?
         }
-        (Op::Unary(_) | Op::Identity, [x]) => x.clone(),
-        (Op::Binary(_), [a, b]) => {
+        (Op::Unary(unary), [x]) => {
+            require!(x.dtype != DType::F32 || *unary != Unary::Not, "{} of {x}", op.name());
+            x.clone()
+        }
+        (Op::Identity, [x]) => x.clone(),
+        (Op::Compare(_), [a, b]) => {
             require!(a.dtype == b.dtype, "{} of {a} and {b}: element types differ", op.name());
+            TensorType::new(DType::Bool, broadcast(&a.shape, &b.shape)?)
+        }
+        (Op::Select, [condition, a, b]) => {
+            require!(condition.dtype == DType::Bool, "selection by {condition}, which is not of booleans");
+            require!(a.dtype == b.dtype, "selection from {a} and {b}: element types differ");
+            let shape = broadcast(&broadcast(&condition.shape, &a.shape)?, &b.shape)?;
+            TensorType::new(a.dtype, shape)
+        }
+        (Op::ArgReduce { axis, .. }, [x]) => {
+            require!(rank_ok(*axis) && x.shape[*axis] > 0, "{} over axis {axis} of {x}", op.name());
+            along(x, *axis, 1, DType::I64)?
+        }
+        (Op::Rank { axis, count, .. }, [x]) => {
+            require!(rank_ok(*axis) && *count <= x.shape[*axis], "{count} of axis {axis} of {x}");
+            along(x, *axis, *count, DType::I64)?
+        }
+        (Op::Cumulate { axis, .. }, [x]) => {
+            require!(rank_ok(*axis), "cumulation over axis {axis} of {x}");
+            x.clone()
+        }
+        (Op::Gather { axis }, [x, indices]) => {
+            require!(
+                rank_ok(*axis) && indices.dtype == DType::I64,
+                "gather of axis {axis} of {x} by {indices}"
+            );
+            require!(
+                x.shape[*axis] > 0 || indices.shape.elements() == 0,
+                "gather of nothing: axis {axis} of {x}"
+            );
+            let mut dims = x.dims().to_vec();
+            dims.splice(axis..=axis, indices.dims().iter().copied());
+            same(Shape::new(dims)?)?
+        }
+        (Op::Scatter { .. }, [x, indices, rows]) => {
+            let fits = rows.dtype == x.dtype && indices.dtype == DType::I64 && indices.shape.rank() == 1;
+            let fits = fits && x.shape.rank() > 0 && rows.shape.rank() == x.shape.rank();
+            let fits = fits && rows.shape[0] == indices.shape[0] && rows.dims()[1..] == x.dims()[1..];
+            require!(
+                fits && (x.shape[0] > 0 || rows.shape[0] == 0),
+                "scatter of {rows} by {indices} into {x}"
+            );
+            x.clone()
+        }
+        (Op::Binary(binary), [a, b]) => {
+            require!(a.dtype == b.dtype, "{} of {a} and {b}: element types differ", op.name());
+            let defined = a.dtype != DType::F32 || binary.takes_floats();
+            require!(defined, "{} of {a}", op.name());
             same(broadcast(&a.shape, &b.shape)?)?
         }
         (Op::Softmax { axis }, [x]) => {
@@ -191,6 +246,13 @@ pub fn infer(op: &Op, inputs: &[TensorType]) -> Result<Vec<TensorType>, InferErr
         _ => invalid!("{} applied to {} inputs", op.name(), inputs.len()),
     };
     Ok(vec![result])
+}
+
+/// The type with another extent of an axis.
+fn along(x: &TensorType, axis: usize, extent: usize, dtype: DType) -> Result<TensorType, InferError> {
+    let mut dims = x.dims().to_vec();
+    dims[axis] = extent;
+    Ok(TensorType::new(dtype, Shape::new(dims)?))
 }
 
 fn infer_conv(conv: &Conv, x: &TensorType, w: &TensorType) -> Result<TensorType, InferError> {

@@ -1,18 +1,21 @@
 //! Elementwise operators on whole tensors, with broadcasting: `Unary`, `Binary` and what follows them as an epilogue.
 
-use avocet_ir::Shape;
 use avocet_ir::kernel::{Access, Element, KernelBuilder};
 use avocet_ir::op::{EpilogueStep, Op};
+use avocet_ir::{DType, Shape};
 
 use crate::emitter::{Emitter, Operand};
 use crate::epilogue::{self, Epilogue};
 use crate::lower::LowerError;
 use crate::math;
 use crate::problem::Problem;
-use crate::view;
+use crate::{scalars, view};
 
 /// Loads each operand by its strides over the collapsed view, applies the functions, stores.
 pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -> Result<(), LowerError> {
+    if problem.inputs.iter().any(|ty| ty.dtype != DType::F32) || problem.output.dtype != DType::F32 {
+        return scalars::elementwise(problem, emitter);
+    }
     let own = match problem.op {
         Op::Unary(_) | Op::Identity => 1,
         Op::Binary(_) => 2,

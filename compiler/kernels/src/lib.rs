@@ -22,14 +22,17 @@ mod pack;
 mod packed_groups;
 mod parts;
 mod pool;
+mod positions;
 mod problem;
 mod reduce;
 mod resize;
+mod scalars;
 mod slice;
 mod sliding;
 mod strassen;
 #[cfg(test)]
 mod tests;
+mod trigonometry;
 mod view;
 mod window;
 mod winograd;

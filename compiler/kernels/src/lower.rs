@@ -14,13 +14,13 @@ use avocet_ir::op::Op;
 use avocet_ir::program::{Argument, Call, Port, Program, ProgramError, Step, Storage};
 use avocet_ir::schedule::{Chain, Schedule, Schedules, View};
 use avocet_ir::tensor::TensorData;
-use avocet_ir::{Graph, GraphError, NodeId, TensorType, Value};
+use avocet_ir::{DType, Graph, GraphError, NodeId, TensorType, Value};
 
 use crate::emitter::Emitter;
 use crate::problem::{Problem, width};
 use crate::{
-    chain, depthwise, direct, elementwise, gemm, movement, packed_groups, parts, pool, reduce, resize,
-    strassen, winograd,
+    chain, depthwise, direct, elementwise, gemm, movement, packed_groups, parts, pool, positions, reduce,
+    resize, scalars, strassen, winograd,
 };
 
 /// Why a graph can't be lowered.
@@ -54,29 +54,8 @@ impl LowerError {
 
 /// Hands the problem to the generator of its family: the list of all there are.
 pub(crate) fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), LowerError> {
-    let takes_columns = match problem.op {
-        Op::Identity => !problem.epilogue.is_empty(),
-        Op::Softmax { .. } | Op::Resize(_) | Op::Pad { .. } | Op::Reshape { .. } | Op::Broadcast { .. } => {
-            false
-        }
-        // The right operand is read as one matrix.
-        Op::MatMul { .. } => problem.inputs.get(1).is_some_and(|ty| width(&ty.shape) == problem.pitches[1]),
-        Op::Reduce { .. } => {
-            let one_run = problem.result_length() == problem.output.shape.elements();
-            !reduce::is_in_groups(problem) && one_run
-        }
-        _ => true,
-    };
-    let takes_planes = matches!(problem.schedule, Schedule::Direct(_));
-    if problem.plane.is_some() && !takes_planes {
-        return Err(LowerError::unsupported(problem, format!("{} on planes", problem.op.name())));
-    }
-    if !takes_columns && !problem.is_dense() {
-        return Err(LowerError::unsupported(
-            problem,
-            format!("{} on columns of a tensor", problem.op.name()),
-        ));
-    }
+    check_types(problem)?;
+    check_places(problem)?;
     match (problem.op, problem.schedule) {
         (Op::Conv(_), Schedule::Gemm(tile)) => gemm::pointwise(problem, tile, emitter),
         (Op::Conv(_) | Op::MatMul { .. }, Schedule::Strassen(tile)) => {
@@ -92,6 +71,17 @@ pub(crate) fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), L
         (Op::Unary(_) | Op::Binary(_), Schedule::Vector { lanes }) => {
             elementwise::generate(problem, lanes, emitter)
         }
+        (Op::Compare(_) | Op::Select | Op::Cast { .. }, Schedule::Vector { .. }) => {
+            scalars::elementwise(problem, emitter)
+        }
+        (
+            Op::ArgReduce { .. }
+            | Op::Rank { .. }
+            | Op::Cumulate { .. }
+            | Op::Gather { .. }
+            | Op::Scatter { .. },
+            Schedule::Vector { .. },
+        ) => positions::generate(problem, emitter),
         (Op::Identity, Schedule::Vector { lanes }) if !problem.epilogue.is_empty() => {
             elementwise::generate(problem, lanes, emitter)
         }
@@ -114,6 +104,52 @@ pub(crate) fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), L
             Err(LowerError::unsupported(problem, format!("{} scheduled as {schedule}", op.name())))
         }
     }
+}
+
+/// Whether the generator of an operator computes elements of the types at hand.
+fn check_types(problem: &Problem) -> Result<(), LowerError> {
+    let of_floats = matches!(
+        problem.op,
+        Op::Conv(_)
+            | Op::MatMul { .. }
+            | Op::BatchNorm { .. }
+            | Op::Pool(_)
+            | Op::Resize(_)
+            | Op::Softmax { .. }
+    );
+    match problem.inputs.iter().find(|ty| of_floats && ty.dtype != DType::F32) {
+        Some(other) => {
+            Err(LowerError::unsupported(problem, format!("{} of {}", problem.op.name(), other.dtype)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether it takes tensors that lie in others as these do.
+fn check_places(problem: &Problem) -> Result<(), LowerError> {
+    let takes_columns = match problem.op {
+        Op::Conv(_) | Op::Pool(_) | Op::Unary(_) | Op::Binary(_) => true,
+        Op::Concat { .. } | Op::ChannelShuffle { .. } | Op::Transpose { .. } | Op::Slice { .. } => true,
+        Op::Identity => !problem.epilogue.is_empty(),
+        // The right operand is read as one matrix.
+        Op::MatMul { .. } => problem.inputs.get(1).is_some_and(|ty| width(&ty.shape) == problem.pitches[1]),
+        Op::Reduce { .. } => {
+            let one_run = problem.result_length() == problem.output.shape.elements();
+            !reduce::is_in_groups(problem) && one_run
+        }
+        _ => false,
+    };
+    let of_floats = problem.inputs.iter().chain([problem.output]).all(|ty| ty.dtype == DType::F32);
+    if problem.plane.is_some() && !matches!(problem.schedule, Schedule::Direct(_)) {
+        return Err(LowerError::unsupported(problem, format!("{} on planes", problem.op.name())));
+    }
+    if !(takes_columns && of_floats) && !problem.is_dense() {
+        return Err(LowerError::unsupported(
+            problem,
+            format!("{} on columns of a tensor", problem.op.name()),
+        ));
+    }
+    Ok(())
 }
 
 /// Lowers a graph. The result has no memory plan yet.

@@ -7,6 +7,8 @@
 use avocet_ir::kernel::{BinaryOp, Element, KernelBuilder, Predicate, UnaryOp, ValueId};
 use avocet_ir::op::{Binary, Unary};
 
+use crate::trigonometry;
+
 /// The function of a value.
 pub(crate) fn unary(b: &mut KernelBuilder, function: Unary, x: ValueId) -> ValueId {
     let lanes = b.ty(x).lanes;
@@ -62,6 +64,21 @@ pub(crate) fn unary(b: &mut KernelBuilder, function: Unary, x: ValueId) -> Value
         Unary::Abs => b.unary(UnaryOp::Abs, x),
         Unary::Floor => b.unary(UnaryOp::Floor, x),
         Unary::Ceil => b.unary(UnaryOp::Ceil, x),
+        Unary::Round => b.unary(UnaryOp::Round, x),
+        Unary::Sign => trigonometry::sign(b, x),
+        // Inference refuses it of floats.
+        Unary::Not => x,
+        Unary::Sin => trigonometry::sin(b, x),
+        Unary::Cos => trigonometry::cos(b, x),
+        Unary::Tan => trigonometry::tan(b, x),
+        Unary::Asin => trigonometry::asin(b, x),
+        Unary::Acos => trigonometry::acos(b, x),
+        Unary::Atan => trigonometry::atan(b, x),
+        Unary::Sinh => trigonometry::sinh(b, x),
+        Unary::Cosh => trigonometry::cosh(b, x),
+        Unary::Asinh => trigonometry::asinh(b, x),
+        Unary::Acosh => trigonometry::acosh(b, x),
+        Unary::Atanh => trigonometry::atanh(b, x),
     }
 }
 
@@ -86,22 +103,30 @@ pub(crate) fn binary(b: &mut KernelBuilder, function: Binary, x: ValueId, y: Val
             let negative = b.mul(x, y);
             where_positive(b, x, x, negative)
         }
+        // Inference refuses these of floats.
+        Binary::Rem | Binary::Mod | Binary::And | Binary::Or | Binary::Xor => x,
+        Binary::ShiftLeft | Binary::ShiftRight => x,
     }
 }
 
-fn scale(b: &mut KernelBuilder, x: ValueId, factor: f32) -> ValueId {
+pub(crate) fn scale(b: &mut KernelBuilder, x: ValueId, factor: f32) -> ValueId {
     let factor = b.f32(b.ty(x).lanes, factor);
     b.mul(x, factor)
 }
 
 /// `then` where `x > 0`, else (also for NaN) `otherwise`.
-fn where_positive(b: &mut KernelBuilder, x: ValueId, then: ValueId, otherwise: ValueId) -> ValueId {
+pub(crate) fn where_positive(
+    b: &mut KernelBuilder,
+    x: ValueId,
+    then: ValueId,
+    otherwise: ValueId,
+) -> ValueId {
     let zero = b.f32(b.ty(x).lanes, 0.0);
     b.select(Predicate::Less, (zero, x), then, otherwise)
 }
 
 /// Limits that are infinite limit nothing. The limit is the first operand, so that NaN passes.
-fn clip(b: &mut KernelBuilder, mut x: ValueId, low: f32, high: f32) -> ValueId {
+pub(crate) fn clip(b: &mut KernelBuilder, mut x: ValueId, low: f32, high: f32) -> ValueId {
     let lanes = b.ty(x).lanes;
     if low != f32::NEG_INFINITY {
         let low = b.f32(lanes, low);
@@ -122,7 +147,7 @@ fn hard_sigmoid(b: &mut KernelBuilder, x: ValueId, alpha: f32, beta: f32) -> Val
 }
 
 /// Horner's scheme; coefficients from the highest power down.
-fn polynomial(b: &mut KernelBuilder, x: ValueId, coefficients: &[f32]) -> ValueId {
+pub(crate) fn polynomial(b: &mut KernelBuilder, x: ValueId, coefficients: &[f32]) -> ValueId {
     let lanes = b.ty(x).lanes;
     let mut sum = b.f32(lanes, coefficients[0]);
     for &coefficient in &coefficients[1..] {
@@ -143,7 +168,7 @@ fn power_of_two(b: &mut KernelBuilder, n: ValueId) -> ValueId {
 
 /// `e^x = 2^n * e^r` with `|r| <= ln(2)/2`; `2^n` in two factors, so that results below the normal range come out right
 /// and those above become infinite.
-fn exp(b: &mut KernelBuilder, x: ValueId) -> ValueId {
+pub(crate) fn exp(b: &mut KernelBuilder, x: ValueId) -> ValueId {
     let lanes = b.ty(x).lanes;
     let x = clip(b, x, -105.0, 89.0);
     let n = scale(b, x, std::f32::consts::LOG2_E);
@@ -313,7 +338,7 @@ fn normal_distribution(b: &mut KernelBuilder, x: ValueId) -> ValueId {
 }
 
 /// `ln(x)` by mantissa and exponent.
-fn log(b: &mut KernelBuilder, x: ValueId) -> ValueId {
+pub(crate) fn log(b: &mut KernelBuilder, x: ValueId) -> ValueId {
     let lanes = b.ty(x).lanes;
     // Numbers below the normal range are scaled by 2^23 first.
     let (least, zero) = (b.f32(lanes, f32::MIN_POSITIVE), b.f32(lanes, 0.0));

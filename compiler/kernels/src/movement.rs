@@ -12,7 +12,7 @@ use crate::emitter::{Emitter, Operand};
 use crate::interleave::Interleaved;
 use crate::lower::LowerError;
 use crate::problem::Problem;
-use crate::{slice, view};
+use crate::{scalars, slice, view};
 
 /// A box to be copied. Steps in the source may be negative.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,8 +157,12 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
         return Err(LowerError::unsupported(problem, format!("{} with an epilogue", problem.op.name())));
     }
     let element = Element::from(problem.output.dtype);
-    // The same number of bytes for all element types.
-    let lanes = (lanes * 4 / element.bytes()).clamp(1, ALIGNMENT / element.bytes());
+    let lanes = match element {
+        Element::F32 | Element::I32 => lanes.clamp(1, ALIGNMENT / element.bytes()),
+        // No wider than every back end's vectors: only those of 32-bit elements may be.
+        _ if lanes == 1 => 1,
+        _ => 16 / element.bytes(),
+    };
     let (input, output) = (&problem.inputs[0], problem.output);
     let elements = output.shape.elements();
     let to = (0, signed(&problem.result_strides(output.shape.strides())));
@@ -287,13 +291,17 @@ fn pad(
     let x = b.buffer("x", element, input.shape.elements(), Access::Read);
     let y = b.buffer("y", element, output.shape.elements(), Access::Write);
     if let PadMode::Constant(value) = mode {
-        if element != Element::F32 {
-            return Err(LowerError::unsupported(problem, format!("constant padding of {}", output.dtype)));
+        let count = output.shape.elements();
+        if element == Element::F32 {
+            b.blocks(count, lanes, |b, index, valid| {
+                let value = b.f32(lanes, value);
+                b.store_partial(y, index, value, valid);
+            });
+        } else {
+            let value = b.i64(value as i64);
+            let value = scalars::narrow(&mut b, element, value);
+            b.repeat(count, |b, index| b.store(y, index, value));
         }
-        b.blocks(output.shape.elements(), lanes, |b, index, valid| {
-            let value = b.f32(lanes, value);
-            b.store_partial(y, index, value, valid);
-        });
     }
     // All combinations of the parts of each axis.
     let mut boxes = vec![Region { extents: vec![], from: (0, vec![]), to: (0, vec![]) }];

@@ -5,6 +5,7 @@
 //! two levels (along the innermost reduced group, then over the others), which keeps the rounding error of large
 //! reductions small.
 
+use avocet_ir::DType;
 use avocet_ir::kernel::{Access, Affine, BufferId, Element, Horizontal, KernelBuilder, ValueId};
 use avocet_ir::op::{Binary, Op, ReduceKind, Unary};
 
@@ -13,7 +14,7 @@ use crate::epilogue::{self, Epilogue};
 use crate::lower::LowerError;
 use crate::math;
 use crate::problem::Problem;
-use crate::{slice, view};
+use crate::{scalars, slice, view};
 
 /// Elements that one accumulator takes before it is added to the total.
 const RUN: usize = 64;
@@ -26,6 +27,8 @@ fn join(kind: ReduceKind) -> (f32, Binary, Horizontal) {
         ReduceKind::Mean | ReduceKind::Sum => (0.0, Binary::Add, Horizontal::Add),
         ReduceKind::Max => (f32::NEG_INFINITY, Binary::Max, Horizontal::Max),
         ReduceKind::Min => (f32::INFINITY, Binary::Min, Horizontal::Min),
+        // Elsewhere, see `generate`.
+        ReduceKind::Prod => (1.0, Binary::Mul, Horizontal::Add),
     }
 }
 
@@ -94,9 +97,18 @@ const LARGE: usize = 1 << 14;
 /// Vectors of channels that are reduced together.
 const VECTORS: usize = 4;
 
+/// Whether a reduction is one that vectors have: of f32, but products, which have no horizontal form.
+fn in_vectors(problem: &Problem) -> bool {
+    let product = matches!(problem.op, Op::Reduce { kind: ReduceKind::Prod, .. });
+    problem.inputs.first().is_some_and(|input| input.dtype == DType::F32) && !product
+}
+
 /// Positions and channels of a large reduction of all but the channels of one image; `None` of others.
 fn positions(problem: &Problem) -> Option<(usize, usize)> {
     let (Op::Reduce { axes, .. }, [input, ..]) = (problem.op, &problem.inputs[..]) else { return None };
+    if !in_vectors(problem) {
+        return None;
+    }
     let (&channels, positions) = input.dims().split_last()?;
     let all = positions.iter().enumerate().all(|(axis, &extent)| extent == 1 || axes.contains(&axis));
     let is_large = input.shape.elements() >= LARGE && !axes.contains(&positions.len());
@@ -189,6 +201,9 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
     let (Op::Reduce { kind, axes, .. }, [input, ..]) = (problem.op, &problem.inputs[..]) else {
         return Err(LowerError::unsupported(problem, format!("{} as a reduction", problem.op.name())));
     };
+    if !in_vectors(problem) {
+        return scalars::reduce(problem, emitter);
+    }
     if let Some(sizes) = positions(problem) {
         return in_groups(problem, *kind, sizes, lanes, emitter);
     }

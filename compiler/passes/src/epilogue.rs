@@ -7,17 +7,17 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use avocet_ir::op::{EpilogueStep, Op};
+use avocet_ir::op::{EpilogueStep, Op, ReduceKind};
 use avocet_ir::{DType, Graph, NodeId, Value};
 
 use crate::pass::{Context, Outcome, PassError};
 
 /// Whether the kernels of this operator apply epilogues: the only place that says so.
 pub(crate) fn takes_epilogue(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Conv(_) | Op::MatMul { .. } | Op::Pool(_) | Op::Reduce { .. } | Op::Unary(_) | Op::Binary(_)
-    )
+    match op {
+        Op::Reduce { kind, .. } => *kind != ReduceKind::Prod,
+        _ => matches!(op, Op::Conv(_) | Op::MatMul { .. } | Op::Pool(_) | Op::Unary(_) | Op::Binary(_)),
+    }
 }
 
 /// The pass.

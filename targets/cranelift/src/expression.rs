@@ -24,6 +24,10 @@ impl Translator<'_, '_> {
                 let scalar = self.builder.ins().load(clif.lane_type(), memory_flags(), pointer, offset);
                 self.splat(clif, scalar)
             }
+            Expression::LoadAt(buffer, index) => {
+                let pointer = self.place_at(*buffer, *index)?;
+                self.builder.ins().load(clif, memory_flags(), pointer, 0)
+            }
             Expression::Splat(scalar) => {
                 let scalar = self.value(*scalar)?;
                 self.splat(clif, scalar)
@@ -61,8 +65,10 @@ impl Translator<'_, '_> {
                 let from = self.kernel.ty(*a).element;
                 let a = self.value(*a)?;
                 match (from, ty.element) {
-                    (Element::F32, Element::I32) => self.builder.ins().fcvt_to_sint_sat(clif, a),
-                    (Element::I32, Element::F32) => self.builder.ins().fcvt_from_sint(clif, a),
+                    (Element::F32, Element::I32 | Element::I64) => {
+                        self.builder.ins().fcvt_to_sint_sat(clif, a)
+                    }
+                    (Element::I32 | Element::I64, Element::F32) => self.builder.ins().fcvt_from_sint(clif, a),
                     (Element::U8, Element::I32) => self.builder.ins().uextend(clif, a),
                     (Element::I32, Element::I64) => self.builder.ins().sextend(clif, a),
                     (Element::I64, Element::I32) | (Element::I32, Element::U8) => {
@@ -188,7 +194,8 @@ impl Translator<'_, '_> {
             BinaryOp::Add => self.builder.ins().iadd(a, b),
             BinaryOp::Sub => self.builder.ins().isub(a, b),
             BinaryOp::Mul => self.builder.ins().imul(a, b),
-            BinaryOp::Div => self.builder.ins().fdiv(a, b),
+            BinaryOp::Div if float => self.builder.ins().fdiv(a, b),
+            BinaryOp::Div | BinaryOp::Rem => self.divide(clif, op, a, b),
             // Cranelift finds minps and maxps in these.
             BinaryOp::Min => {
                 let holds = self.compare(Predicate::Less, true, a, b);
@@ -200,6 +207,7 @@ impl Translator<'_, '_> {
             }
             BinaryOp::And => self.builder.ins().band(a, b),
             BinaryOp::Or => self.builder.ins().bor(a, b),
+            BinaryOp::Xor => self.builder.ins().bxor(a, b),
             BinaryOp::ShiftLeft | BinaryOp::ShiftRight => {
                 // Cranelift shifts all lanes by one scalar amount; kernels shift by constants in all lanes.
                 let amount = if clif.is_vector() { self.builder.ins().extractlane(b, 0) } else { b };
@@ -209,6 +217,23 @@ impl Translator<'_, '_> {
                 }
             }
         }
+    }
+
+    /// Division of integers. The instructions trap where a divisor is 0 or -1 below the smallest number, or may; those two
+    /// divisors are replaced by 1 and the results put in.
+    fn divide(&mut self, clif: Type, op: BinaryOp, a: Value, b: Value) -> Value {
+        let (zero, one) = (self.builder.ins().iconst(clif, 0), self.builder.ins().iconst(clif, 1));
+        let minus_one = self.builder.ins().iconst(clif, -1);
+        let by_zero = self.compare(Predicate::Equal, false, b, zero);
+        let by_minus_one = self.compare(Predicate::Equal, false, b, minus_one);
+        let divisor = self.builder.ins().select(by_zero, one, b);
+        let divisor = self.builder.ins().select(by_minus_one, one, divisor);
+        let (result, negated) = match op {
+            BinaryOp::Rem => (self.builder.ins().srem(a, divisor), zero),
+            _ => (self.builder.ins().sdiv(a, divisor), self.builder.ins().ineg(a)),
+        };
+        let result = self.builder.ins().select(by_minus_one, negated, result);
+        self.builder.ins().select(by_zero, zero, result)
     }
 
     fn compare(&mut self, predicate: Predicate, float: bool, a: Value, b: Value) -> Value {

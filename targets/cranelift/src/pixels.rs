@@ -75,6 +75,7 @@ impl Uses {
             Statement::Let(_, Expression::MulAdd(a, b, c)) => (vec![*a, *b], vec![*c]),
             Statement::Let(_, expression) => (vec![], expression.operands()),
             Statement::Store { value, .. } => (vec![], vec![*value]),
+            Statement::StoreAt { index, value, .. } => (vec![], vec![*index, *value]),
             Statement::For { carried, body, .. } => {
                 body.iter().for_each(|statement| self.add(statement, number));
                 (vec![], carried.iter().flat_map(|c| [c.initial, c.next]).collect())

@@ -6,7 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use avocet_ir::kernel::pointers::{self, Pointer};
-use avocet_ir::kernel::{Address, Carried, Element, Kernel, Statement, ValueId, ValueType, Variable};
+use avocet_ir::kernel::{
+    Address, Buffer, BufferId, Carried, Element, Kernel, Statement, ValueId, ValueType, Variable,
+};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     AbiParam, ConstantData, Endianness, Function, InstBuilder, MemFlagsData as MemFlags, Signature,
     StackSlot, StackSlotData, StackSlotKind, Type, Value, types,
@@ -150,6 +153,10 @@ impl Translator<'_, '_> {
                     self.define(*value, result);
                 }
                 Statement::Store { address, value, valid } => self.store(address, *value, *valid)?,
+                Statement::StoreAt { buffer, index, value } => {
+                    let (pointer, value) = (self.place_at(*buffer, *index)?, self.value(*value)?);
+                    self.builder.ins().store(memory_flags(), value, pointer, 0);
+                }
                 Statement::For { variable, count, carried, body } => {
                     self.repeat(*variable, *count, carried, body)?;
                 }
@@ -311,6 +318,22 @@ impl Translator<'_, '_> {
     fn pointer(&self, pointer: &Pointer) -> Result<Value, String> {
         // The kernel's verifier lets an index depend only on loops around it, each of which carries its pointers.
         self.pointers.get(pointer).copied().ok_or_else(|| format!("no pointer for {pointer:?}"))
+    }
+
+    /// Pointer of the element of a computed index, clamped to the buffer.
+    pub(crate) fn place_at(&mut self, buffer: BufferId, index: ValueId) -> Result<Value, String> {
+        let start = self.pointer(&Pointer { buffer, terms: Vec::new() })?;
+        let index = self.value(index)?;
+        let Buffer { length, element, .. } = self.kernel.buffers[buffer.0];
+        let last = i64::try_from(length).map_err(|_| "a buffer of too many elements")? - 1;
+        let (zero, last) =
+            (self.builder.ins().iconst(types::I64, 0), self.builder.ins().iconst(types::I64, last));
+        let above = self.builder.ins().icmp(IntCC::SignedGreaterThan, index, last);
+        let index = self.builder.ins().select(above, last, index);
+        let below = self.builder.ins().icmp(IntCC::SignedLessThan, index, zero);
+        let index = self.builder.ins().select(below, zero, index);
+        let bytes = self.builder.ins().imul_imm_s(index, element.bytes() as i64);
+        Ok(self.builder.ins().iadd(start, bytes))
     }
 
     /// Pointer and offset in bytes of an access.

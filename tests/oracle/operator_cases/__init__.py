@@ -1,6 +1,18 @@
 """The operator cases, by the kind of operator. Each module's `add_cases` adds its cases to a `suite.Suite`."""
 
-from . import blocks, convolution, elementwise, images, matrices, pooling, rearrangement, reduction, special_values
+from . import (
+    blocks,
+    convolution,
+    elementwise,
+    images,
+    integers,
+    matrices,
+    pooling,
+    positions,
+    rearrangement,
+    reduction,
+    special_values,
+)
 
 MODULES = [
     convolution,
@@ -8,6 +20,8 @@ MODULES = [
     pooling,
     reduction,
     elementwise,
+    integers,
+    positions,
     rearrangement,
     images,
     blocks,

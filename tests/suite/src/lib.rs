@@ -6,6 +6,7 @@
 //! - [`emulated`]: compiled networks under qemu;
 //! - [`files`]: folders, commands and the `avocet` program itself.
 
+mod cases;
 pub mod compare;
 pub mod emulated;
 pub mod files;

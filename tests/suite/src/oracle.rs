@@ -23,6 +23,8 @@ use thiserror::Error;
 use crate::files::{self, CommandError};
 use crate::npy::{self, NpyError};
 
+pub use crate::cases::{NodeTest, OperatorCase};
+
 /// What the environment is made from, in the order of installation, each with further arguments of `pip install`.
 const REQUIREMENTS: [(&str, &[&str]); 2] =
     [("requirements.txt", &[]), ("requirements-nodeps.txt", &["--no-deps"])];
@@ -100,33 +102,6 @@ pub struct Run {
     pub inputs: Vec<NamedTensor>,
     /// What ONNX Runtime made of them.
     pub outputs: Vec<NamedTensor>,
-}
-
-/// A small model of one or a few operators, with inputs and ONNX Runtime's outputs.
-#[derive(Clone, Debug, Deserialize)]
-pub struct OperatorCase {
-    /// Name of the case; it starts with `nan_` when the inputs hold NaN and infinities.
-    pub name: String,
-    /// The opset of the model.
-    pub opset: u32,
-    /// Operators of the model, sorted, each once.
-    pub operators: Vec<String>,
-    #[serde(skip)]
-    folder: PathBuf,
-}
-
-impl OperatorCase {
-    /// The ONNX file.
-    pub fn model(&self) -> PathBuf {
-        self.folder.join("model.onnx")
-    }
-
-    /// Reads inputs and expected outputs.
-    pub fn run(&self) -> Result<Run, OracleError> {
-        let inputs = read_values(&self.folder, "input")?;
-        let outputs = read_values(&self.folder, "output")?;
-        Ok(Run { inputs, outputs })
-    }
 }
 
 /// A photograph or a line of text as input of a trained network.
@@ -256,9 +231,20 @@ impl Oracle {
         let folder = self.data_folder("operators")?;
         let mut cases: Vec<OperatorCase> = read_json(&folder.join("cases.json"))?;
         for case in &mut cases {
-            case.folder = folder.join(&case.name);
+            case.place(&folder);
         }
         Ok(cases)
+    }
+
+    /// All node tests, sorted by name.
+    pub fn node_tests(&self) -> Result<Vec<NodeTest>, OracleError> {
+        let folder = self.data_folder("node_tests")?;
+        let mut tests: Vec<NodeTest> = read_json(&folder.join("cases.json"))?;
+        tests.sort_by(|a, b| a.name.cmp(&b.name));
+        for test in &mut tests {
+            test.place(&folder);
+        }
+        Ok(tests)
     }
 
     /// Path of a file with a trained network: `efficientnet_lite0.onnx`, `efficientnet_lite0.pth` or
@@ -370,7 +356,7 @@ struct ValueEntry {
     file: String,
 }
 
-fn read_values(folder: &Path, prefix: &str) -> Result<Vec<NamedTensor>, OracleError> {
+pub(crate) fn read_values(folder: &Path, prefix: &str) -> Result<Vec<NamedTensor>, OracleError> {
     let entries: Vec<ValueEntry> = read_json(&folder.join(format!("{prefix}s.json")))?;
     let value = |entry: ValueEntry| {
         Ok(NamedTensor { name: entry.name, tensor: npy::read(&folder.join(entry.file))? })

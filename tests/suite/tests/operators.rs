@@ -9,19 +9,6 @@ use avocet_tests::oracle::{OperatorCase, oracle};
 /// Relative to the expected output's scale, as the issue of avocet's foundation has it.
 const TOLERANCE: f64 = 1e-4;
 
-/// Cases that avocet refuses, by what their names start with, each with the reason. A case that is refused without being
-/// listed here fails, and so does one that is listed and not refused.
-const REFUSED: &[(&str, &str)] = &[
-    ("cast_float_to_int", "avocet computes in f32; integers and booleans only where a model computes shapes"),
-    ("cast_float_to_bool", "as above"),
-    ("cast_uint8_to_float", "as above"),
-    ("cast_int32_to_float", "as above"),
-    ("cast_int64_to_float", "as above"),
-    ("cast_bool_to_float", "as above"),
-    ("round", "no supported network uses it"),
-    ("thresholded_relu", "no supported network uses it"),
-];
-
 fn run(case: &OperatorCase, target: &Target) -> Result<(), String> {
     let model = Model::open(case.model(), &LoadOptions::default()).map_err(|e| format!("refused: {e}"))?;
     let artifact = model.compile(target, &Options { verify: true, ..Options::default() });
@@ -42,14 +29,7 @@ fn operators_agree_with_onnx_runtime() {
     let target = Target::host();
     let (mut report, mut failed) = (String::new(), 0);
     for case in &cases {
-        let refused = REFUSED.iter().any(|(start, _)| case.name.starts_with(start));
-        let problem = match run(case, &target) {
-            Ok(()) if refused => Some("is listed as refused, but works".to_string()),
-            Err(error) if error.starts_with("refused") && refused => None,
-            Err(error) => Some(error),
-            Ok(()) => None,
-        };
-        if let Some(problem) = problem {
+        if let Err(problem) = run(case, &target) {
             failed += 1;
             let _ = writeln!(report, "{} (opset {}): {problem}", case.name, case.opset);
         }

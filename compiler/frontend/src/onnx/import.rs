@@ -16,7 +16,7 @@ use super::tensors::Reader;
 use super::{Options, operators, signature};
 
 /// Versions of the operator set that are known.
-pub(super) const OPSETS: std::ops::RangeInclusive<i64> = 7..=21;
+pub(super) const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 /// What an ONNX name stands for.
 #[derive(Clone, Copy)]
 enum Named {

@@ -1,6 +1,6 @@
 //! ONNX import: a protobuf file in, a verified graph with constants out.
 //!
-//! Opsets 7 to 21. Shapes are static from the start: symbolic dimensions are bound by [`Options::dims`], and whatever the
+//! Opsets 7 to 28. Shapes are static from the start: symbolic dimensions are bound by [`Options::dims`], and whatever the
 //! model computes from shapes is evaluated on the way. Floating point of other widths becomes f32, in weights, inputs
 //! and casts alike. Files are hostile input: every size is checked, external data stays in the model's folder, and
 //! everything unsupported is told in one error.

@@ -54,10 +54,10 @@ pub(super) fn dtype(number: i32) -> Result<DType, String> {
     Ok(match Stored::of(number) {
         Some(Stored::F32 | Stored::F16 | Stored::F64 | Stored::Bf16) => DType::F32,
         Some(Stored::U8) => DType::U8,
-        Some(Stored::I32 | Stored::I8) => DType::I32,
+        Some(Stored::I32) => DType::I32,
         Some(Stored::I64) => DType::I64,
         Some(Stored::Bool) => DType::Bool,
-        None => return Err(format!("element type {}", type_name(number))),
+        Some(Stored::I8) | None => return Err(format!("element type {}", type_name(number))),
     })
 }
 

@@ -82,6 +82,18 @@ impl KernelBuilder {
         self.define(ty, Expression::Constant(Literal::I32(value)))
     }
 
+    /// An i64 constant.
+    pub fn i64(&mut self, value: i64) -> ValueId {
+        let ty = ValueType { element: Element::I64, lanes: 1 };
+        self.define(ty, Expression::Constant(Literal::I64(value)))
+    }
+
+    /// The element of a computed index, clamped to the buffer.
+    pub fn load_at(&mut self, buffer: BufferId, index: ValueId) -> ValueId {
+        let ty = ValueType { element: self.element(buffer), lanes: 1 };
+        self.define(ty, Expression::LoadAt(buffer, index))
+    }
+
     /// Loads a whole vector (a scalar when `lanes` is 1).
     pub fn load(&mut self, lanes: usize, buffer: BufferId, index: impl Into<Affine>) -> ValueId {
         self.load_partial(lanes, lanes, buffer, index)
@@ -217,6 +229,11 @@ impl KernelBuilder {
     ) {
         let address = Address { buffer, index: index.into() };
         self.push(Statement::Store { address, value, valid });
+    }
+
+    /// Stores a scalar to the element of a computed index, clamped to the buffer.
+    pub fn store_at(&mut self, buffer: BufferId, index: ValueId, value: ValueId) {
+        self.push(Statement::StoreAt { buffer, index, value });
     }
 
     /// A loop; the closure gets the loop variable as an index.

@@ -6,7 +6,10 @@
 //! lanes than the vector has (`valid`). The number of lanes is the schedule's choice, so a kernel is written once for
 //! all vector lengths.
 //!
-//! What never happens: no dynamic control flow, no call, no access that depends on data.
+//! Data decides an address in one way only: [`Expression::LoadAt`] and [`Statement::StoreAt`] take a computed index, clamped to
+//! the buffer by definition, so that they are in bounds whatever it is.
+//!
+//! What never happens: no dynamic control flow, no call, no trap (integer division is total).
 
 mod affine;
 mod builder;
@@ -179,8 +182,10 @@ pub enum BinaryOp {
     Sub,
     /// Product; integers wrap.
     Mul,
-    /// Quotient (floats).
+    /// Quotient. Of integers: towards zero; 0 where the divisor is 0; the smallest by -1 is itself.
     Div,
+    /// What the quotient leaves (integers), of the dividend's sign; 0 where the divisor is 0.
+    Rem,
     /// `a < b ? a : b` (floats): the second operand when either is NaN. One instruction on x86.
     Min,
     /// `a > b ? a : b` (floats): the second operand when either is NaN.
@@ -189,6 +194,8 @@ pub enum BinaryOp {
     And,
     /// Bitwise or of integers.
     Or,
+    /// Bitwise exclusive or of integers.
+    Xor,
     /// Shift left of integers by the amount in lane 0 of the second operand: from 0 to the width less one.
     ShiftLeft,
     /// Arithmetic shift right of integers; amounts as for `ShiftLeft`.
@@ -255,6 +262,8 @@ pub enum Expression {
     },
     /// One element in all lanes.
     LoadBroadcast(Address),
+    /// The element of a computed index, a 64-bit scalar: the first element for an index below 0, the last for one past the end.
+    LoadAt(BufferId, ValueId),
     /// A scalar in all lanes.
     Splat(ValueId),
     /// The lanes of a value of 32-bit elements in another order, some of them several times, others not at all.
@@ -278,7 +287,7 @@ pub enum Expression {
         /// Result where not.
         otherwise: ValueId,
     },
-    /// Conversion: f32 to i32 truncates and saturates with NaN as 0; i32 to f32 rounds to nearest even; u8 to i32 and
+    /// Conversion: f32 to integers truncates and saturates with NaN as 0; integers to f32 round to nearest even; u8 to i32 and
     /// i32 to i64 extend, i64 to i32 and i32 to u8 keep the low bits.
     Convert(ValueId),
     /// The same bits as another element type of the same size.
@@ -293,6 +302,7 @@ impl Expression {
         match *self {
             Expression::Constant(_) | Expression::Load { .. } | Expression::LoadBroadcast(_) => Vec::new(),
             Expression::Splat(a)
+            | Expression::LoadAt(_, a)
             | Expression::Permute(_, a)
             | Expression::Unary(_, a)
             | Expression::Convert(a)
@@ -331,6 +341,15 @@ pub enum Statement {
         value: ValueId,
         /// Elements written; from 1 to the number of lanes.
         valid: usize,
+    },
+    /// Stores a scalar to the element of a computed index, which is clamped as that of [`Expression::LoadAt`].
+    StoreAt {
+        /// The buffer.
+        buffer: BufferId,
+        /// The index, a 64-bit scalar.
+        index: ValueId,
+        /// What is stored.
+        value: ValueId,
     },
     /// Runs the body with the variable at 0, 1, …, `count - 1`.
     For {

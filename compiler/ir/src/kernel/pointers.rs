@@ -51,6 +51,9 @@ fn needed(statements: &[Statement]) -> BTreeSet<Pointer> {
             | Statement::Store { address, .. } => {
                 pointers.insert(Pointer::of(address));
             }
+            Statement::Let(_, Expression::LoadAt(buffer, _)) | Statement::StoreAt { buffer, .. } => {
+                pointers.insert(Pointer { buffer: *buffer, terms: Vec::new() });
+            }
             Statement::Let(..) => {}
             Statement::For { variable, body, .. } => {
                 pointers.extend(needed(body).iter().map(|p| p.without(*variable)));

@@ -14,8 +14,8 @@
 use std::fmt;
 
 use super::{
-    Access, Address, BinaryOp, Expression, Horizontal, Kernel, Literal, Permutation, Predicate, Statement,
-    UnaryOp, ValueId,
+    Access, Address, BinaryOp, BufferId, Expression, Horizontal, Kernel, Literal, Permutation, Predicate,
+    Statement, UnaryOp, ValueId,
 };
 
 impl fmt::Display for ValueId {
@@ -54,6 +54,9 @@ impl Kernel {
                     let part = part(*valid, self.ty(*value).lanes);
                     writeln!(f, "{indent}store{part} {} = {value}", self.address(address))?;
                 }
+                Statement::StoreAt { buffer, index, value } => {
+                    writeln!(f, "{indent}store {}[{index}] = {value}", self.buffer_name(*buffer))?;
+                }
                 Statement::For { variable, count, carried, body } => {
                     write!(f, "{indent}for i{} in 0..{count}", variable.0)?;
                     for (i, c) in carried.iter().enumerate() {
@@ -77,8 +80,11 @@ impl Kernel {
     }
 
     fn address(&self, address: &Address) -> String {
-        let name = self.buffers.get(address.buffer.0).map_or("?", |b| b.name.as_str());
-        format!("{name}[{}]", address.index)
+        format!("{}[{}]", self.buffer_name(address.buffer), address.index)
+    }
+
+    fn buffer_name(&self, buffer: BufferId) -> &str {
+        self.buffers.get(buffer.0).map_or("?", |b| b.name.as_str())
     }
 
     fn expression(&self, value: ValueId, expression: &Expression) -> String {
@@ -90,6 +96,7 @@ impl Kernel {
                 format!("load{} {}", part(*valid, self.ty(value).lanes), self.address(address))
             }
             Expression::LoadBroadcast(address) => format!("broadcast {}", self.address(address)),
+            Expression::LoadAt(buffer, index) => format!("load {}[{index}]", self.buffer_name(*buffer)),
             Expression::Splat(a) => format!("splat {a}"),
             Expression::Permute(Permutation { run, stride, first, phase }, a) => {
                 let late = if *phase == 0 { String::new() } else { format!(", the first less {phase}") };
@@ -132,10 +139,12 @@ const fn binary(op: BinaryOp) -> &'static str {
         BinaryOp::Sub => "sub",
         BinaryOp::Mul => "mul",
         BinaryOp::Div => "div",
+        BinaryOp::Rem => "rem",
         BinaryOp::Min => "min",
         BinaryOp::Max => "max",
         BinaryOp::And => "and",
         BinaryOp::Or => "or",
+        BinaryOp::Xor => "xor",
         BinaryOp::ShiftLeft => "shl",
         BinaryOp::ShiftRight => "shr",
     }

@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use super::{
-    Access, Address, BinaryOp, Carried, Element, Expression, Kernel, Statement, UnaryOp, ValueId, ValueType,
-    Variable,
+    Access, Address, BinaryOp, BufferId, Carried, Element, Expression, Kernel, Statement, UnaryOp, ValueId,
+    ValueType, Variable,
 };
 
 /// Why a kernel is refused; the text names the value or address.
@@ -67,6 +67,10 @@ impl Verifier<'_> {
                 Statement::Store { address, value, valid } => {
                     let ty = self.used(*value)?;
                     self.access(address, *valid, ty, true)?;
+                }
+                Statement::StoreAt { buffer, index, value } => {
+                    let ty = self.used(*value)?;
+                    self.access_at(*buffer, *index, ty, true)?;
                 }
                 Statement::For { variable, count, carried, body } => {
                     self.repeat(*variable, *count, carried, body, depth)?;
@@ -169,6 +173,26 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// An access of a computed index: in bounds of any buffer that has an element, by definition.
+    fn access_at(&self, buffer: BufferId, index: ValueId, ty: ValueType, write: bool) -> Result<(), String> {
+        let number = buffer.0;
+        let buffer = self.kernel.buffers.get(number).ok_or_else(|| format!("there is no buffer {number}"))?;
+        let name = &buffer.name;
+        if write && buffer.access == Access::Read {
+            return Err(format!("a store to {name}, which is read-only"));
+        }
+        if buffer.length == 0 {
+            return Err(format!("an access to {name}, which has no elements"));
+        }
+        if (ValueType { element: buffer.element, lanes: 1 }) != ty {
+            return Err(format!("{name} is of {}, the value of {ty}", buffer.element));
+        }
+        match self.used(index)? {
+            ValueType { element: Element::I64, lanes: 1 } => Ok(()),
+            other => Err(format!("{name} is indexed by a value of {other}")),
+        }
+    }
+
     fn expression(&self, value: ValueId, expression: &Expression) -> Result<(), String> {
         let ty = self.ty(value)?;
         let same = |operand: ValueId| -> Result<(), String> {
@@ -183,6 +207,7 @@ impl Verifier<'_> {
             }
             Expression::Load { address, valid } => self.access(address, *valid, ty, false),
             Expression::LoadBroadcast(address) => self.access(address, 1, ty, false),
+            Expression::LoadAt(buffer, index) => self.access_at(*buffer, *index, ty, false),
             Expression::Splat(scalar) => {
                 let got = self.used(*scalar)?;
                 need(got.lanes == 1 && got.element == ty.element, "splat of another type")
@@ -206,7 +231,10 @@ impl Verifier<'_> {
                 let integer = ty.element == Element::I32 || ty.element == Element::I64;
                 match op {
                     BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul => need(float || integer, "arithmetic")?,
-                    BinaryOp::Div | BinaryOp::Min | BinaryOp::Max => need(float, "float arithmetic")?,
+                    // Division of integers is scalar: vectors of them have none.
+                    BinaryOp::Div => need(float || integer && ty.lanes == 1, "division")?,
+                    BinaryOp::Rem => need(integer && ty.lanes == 1, "remainders")?,
+                    BinaryOp::Min | BinaryOp::Max => need(float, "float arithmetic")?,
                     _ => need(integer, "bit operations")?,
                 }
                 same(*a)?;
@@ -228,7 +256,7 @@ impl Verifier<'_> {
                 use Element::{F32, I32, I64, U8};
                 let known = matches!(
                     (from.element, ty.element),
-                    (F32, I32) | (I32, F32) | (U8, I32) | (I32, U8) | (I32, I64) | (I64, I32)
+                    (F32, I32 | I64) | (I32 | I64, F32) | (U8, I32) | (I32, U8) | (I32, I64) | (I64, I32)
                 );
                 // Conversions between sizes are scalar: vectors would need shuffles.
                 let sizes = from.element.bytes() == ty.element.bytes() || ty.lanes == 1;

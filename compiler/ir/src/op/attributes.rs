@@ -61,7 +61,29 @@ impl Op {
             Op::Unary(unary) => {
                 out.extend(unary.parameters().into_iter().map(|(key, value)| (key, value.to_string())));
             }
-            Op::Binary(_) => {}
+            Op::Binary(_) | Op::Compare(_) | Op::Select => {}
+            Op::ArgReduce { axis, last, .. } => {
+                out.push(("axis", axis.to_string()));
+                if *last {
+                    out.push(("last", "true".into()));
+                }
+            }
+            Op::Rank { largest, axis, count } => {
+                out.push(("axis", axis.to_string()));
+                out.push(("count", count.to_string()));
+                out.push(("largest", largest.to_string()));
+            }
+            Op::Cumulate { join, axis, exclusive, reverse } => {
+                out.push(("join", join.name().into()));
+                out.push(("axis", axis.to_string()));
+                for (key, set) in [("exclusive", exclusive), ("reverse", reverse)] {
+                    if *set {
+                        out.push((key, "true".into()));
+                    }
+                }
+            }
+            Op::Gather { axis } => out.push(("axis", axis.to_string())),
+            Op::Scatter { join } => out.extend(join.map(|join| ("join", join.name().into()))),
             Op::Softmax { axis } | Op::Concat { axis } => out.push(("axis", axis.to_string())),
             Op::Transpose { perm } => out.push(("perm", list(perm))),
             Op::Reshape { shape } | Op::Broadcast { shape } => out.push(("shape", shape.to_string())),

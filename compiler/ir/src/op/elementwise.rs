@@ -61,6 +61,34 @@ pub enum Unary {
     Floor,
     /// Smallest integer not below.
     Ceil,
+    /// `-1`, `0` or `1`; NaN stays NaN.
+    Sign,
+    /// Nearest integer, ties to even.
+    Round,
+    /// All bits flipped; of booleans the other one.
+    Not,
+    /// Sine.
+    Sin,
+    /// Cosine.
+    Cos,
+    /// Tangent.
+    Tan,
+    /// Arcsine.
+    Asin,
+    /// Arccosine.
+    Acos,
+    /// Arctangent.
+    Atan,
+    /// Hyperbolic sine.
+    Sinh,
+    /// Hyperbolic cosine.
+    Cosh,
+    /// Inverse hyperbolic sine.
+    Asinh,
+    /// Inverse hyperbolic cosine.
+    Acosh,
+    /// Inverse hyperbolic tangent.
+    Atanh,
 }
 
 impl Unary {
@@ -87,6 +115,20 @@ impl Unary {
             Unary::Abs => "abs",
             Unary::Floor => "floor",
             Unary::Ceil => "ceil",
+            Unary::Sign => "sign",
+            Unary::Round => "round",
+            Unary::Not => "not",
+            Unary::Sin => "sin",
+            Unary::Cos => "cos",
+            Unary::Tan => "tan",
+            Unary::Asin => "asin",
+            Unary::Acos => "acos",
+            Unary::Atan => "atan",
+            Unary::Sinh => "sinh",
+            Unary::Cosh => "cosh",
+            Unary::Asinh => "asinh",
+            Unary::Acosh => "acosh",
+            Unary::Atanh => "atanh",
         }
     }
 }
@@ -133,6 +175,42 @@ pub enum Binary {
     Pow,
     /// First operand where positive, else its product with the second (the slope).
     Prelu,
+    /// What a quotient rounded towards zero leaves, as C's `%`. Integers only; 0 where the divisor is 0.
+    Rem,
+    /// What a quotient rounded down leaves, as Python's `%`: of the divisor's sign. Integers only; 0 where the divisor is 0.
+    Mod,
+    /// Bitwise and; of booleans logical.
+    And,
+    /// Bitwise or.
+    Or,
+    /// Bitwise exclusive or.
+    Xor,
+    /// Shift left of integers; 0 for amounts below 0 or not below the width.
+    ShiftLeft,
+    /// Shift right of integers, arithmetic where they have a sign; amounts below 0 or not below the width leave only it.
+    ShiftRight,
+}
+
+/// Comparison of two operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Comparison {
+    /// `a < b`.
+    Less,
+    /// `a <= b`.
+    LessEqual,
+    /// `a == b`.
+    Equal,
+}
+
+impl Comparison {
+    /// Name in text forms.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Comparison::Less => "less",
+            Comparison::LessEqual => "less_equal",
+            Comparison::Equal => "equal",
+        }
+    }
 }
 
 impl Binary {
@@ -147,11 +225,27 @@ impl Binary {
             Binary::Max => "max",
             Binary::Pow => "pow",
             Binary::Prelu => "prelu",
+            Binary::Rem => "rem",
+            Binary::Mod => "mod",
+            Binary::And => "and",
+            Binary::Or => "or",
+            Binary::Xor => "xor",
+            Binary::ShiftLeft => "shift_left",
+            Binary::ShiftRight => "shift_right",
         }
+    }
+
+    /// Whether it is defined on floating-point numbers.
+    pub const fn takes_floats(self) -> bool {
+        use Binary::{And, Mod, Or, Rem, ShiftLeft, ShiftRight, Xor};
+        !matches!(self, And | Mod | Or | Rem | ShiftLeft | ShiftRight | Xor)
     }
 
     /// Whether the operands may be exchanged.
     pub const fn is_commutative(self) -> bool {
-        matches!(self, Binary::Add | Binary::Mul | Binary::Min | Binary::Max)
+        matches!(
+            self,
+            Binary::Add | Binary::Mul | Binary::Min | Binary::Max | Binary::And | Binary::Or | Binary::Xor
+        )
     }
 }

@@ -10,7 +10,7 @@ mod elementwise;
 pub mod sampling;
 mod spatial;
 
-pub use elementwise::{Binary, Unary};
+pub use elementwise::{Binary, Comparison, Unary};
 pub use spatial::{
     Conv, Layout, NearestRounding, Padding, Pool, PoolKind, Resize, ResizeCoordinates, ResizeMode,
 };
@@ -28,6 +28,8 @@ pub enum ReduceKind {
     Max,
     /// Smallest element.
     Min,
+    /// Product.
+    Prod,
 }
 
 /// How [`Op::Pad`] fills the new elements.
@@ -90,6 +92,53 @@ pub enum Op {
     Unary(Unary),
     /// Elementwise function of two broadcast operands.
     Binary(Binary),
+    /// Comparison of two broadcast operands of one type; the result is boolean. On NaN as in IEEE 754: false.
+    Compare(Comparison),
+    /// The second operand where the first, a boolean one, is true, else the third; all three broadcast.
+    Select,
+    /// Position of the largest or smallest element along an axis, which stays with size 1: 64-bit integers.
+    ArgReduce {
+        /// Whether the largest is meant.
+        largest: bool,
+        /// The axis.
+        axis: usize,
+        /// Whether the last of equal elements counts, not the first.
+        last: bool,
+    },
+    /// Positions of the `count` largest or smallest elements along an axis, in their order, equal elements in theirs:
+    /// 64-bit integers. NaN is larger than all numbers. Input: tensor.
+    Rank {
+        /// Whether the largest are meant.
+        largest: bool,
+        /// The axis.
+        axis: usize,
+        /// How many.
+        count: usize,
+    },
+    /// For each element along an axis, what it and all before it are joined to. Input: tensor.
+    Cumulate {
+        /// A sum or a product.
+        join: Binary,
+        /// The axis.
+        axis: usize,
+        /// Whether the element itself does not count.
+        exclusive: bool,
+        /// Whether what is after it counts in place of what is before it.
+        reverse: bool,
+    },
+    /// Elements of an axis by computed indices: `[..before, ..indices, ..after]`. Indices below 0 count from the end; those
+    /// outside take the nearest element. Inputs: tensor, 64-bit indices.
+    Gather {
+        /// The axis.
+        axis: usize,
+    },
+    /// The first input with rows (all of what is in one place of the first dimension) replaced by those of the third, or joined
+    /// with them, one after the other, where the second says; indices as for `Gather`. Inputs: tensor `[n, ..row]`, 64-bit
+    /// indices `[m]`, rows `[m, ..row]`.
+    Scatter {
+        /// How a row is joined with what is there: by sum, product, smaller or larger element; replaced when none.
+        join: Option<Binary>,
+    },
     /// Softmax over one axis. Input: tensor.
     Softmax {
         /// The axis.
@@ -160,8 +209,17 @@ impl Op {
             Op::Reduce { kind: ReduceKind::Sum, .. } => "reduce_sum",
             Op::Reduce { kind: ReduceKind::Max, .. } => "reduce_max",
             Op::Reduce { kind: ReduceKind::Min, .. } => "reduce_min",
+            Op::Reduce { kind: ReduceKind::Prod, .. } => "reduce_prod",
             Op::Unary(unary) => unary.name(),
             Op::Binary(binary) => binary.name(),
+            Op::Compare(comparison) => comparison.name(),
+            Op::Select => "select",
+            Op::ArgReduce { largest: true, .. } => "arg_max",
+            Op::ArgReduce { largest: false, .. } => "arg_min",
+            Op::Rank { .. } => "rank",
+            Op::Cumulate { .. } => "cumulate",
+            Op::Gather { .. } => "gather",
+            Op::Scatter { .. } => "scatter",
             Op::Softmax { .. } => "softmax",
             Op::Transpose { .. } => "transpose",
             Op::Reshape { .. } => "reshape",
@@ -180,12 +238,16 @@ impl Op {
     pub const fn arity(&self) -> (usize, usize) {
         match self {
             Op::Input(_) | Op::Constant(_) => (0, 0),
-            Op::Conv(_) | Op::MatMul { .. } | Op::Binary(_) => (2, 2),
+            Op::Conv(_) | Op::MatMul { .. } | Op::Binary(_) | Op::Compare(_) | Op::Gather { .. } => (2, 2),
+            Op::Select | Op::Scatter { .. } => (3, 3),
             Op::BatchNorm { .. } => (5, 5),
             Op::Concat { .. } => (1, usize::MAX),
             Op::Pool(_)
             | Op::Reduce { .. }
             | Op::Unary(_)
+            | Op::ArgReduce { .. }
+            | Op::Rank { .. }
+            | Op::Cumulate { .. }
             | Op::Softmax { .. }
             | Op::Transpose { .. }
             | Op::Reshape { .. }

@@ -62,12 +62,18 @@ struct Walk {
 }
 
 impl Walk {
-    /// `None` when the list grows too long.
+    /// `None` when the list grows too long, or can't be told.
     fn block(&mut self, statements: &[Statement]) -> Option<()> {
         for statement in statements {
             match statement {
                 Statement::Let(_, Expression::Load { address, valid }) => self.access(address, *valid)?,
                 Statement::Let(_, Expression::LoadBroadcast(address)) => self.access(address, 1)?,
+                // Any of the buffer's elements.
+                Statement::Let(_, Expression::LoadAt(buffer, _)) | Statement::StoreAt { buffer, .. } => {
+                    if *buffer == self.buffer {
+                        return None;
+                    }
+                }
                 Statement::Let(..) => {}
                 Statement::Store { address, valid, .. } => self.access(address, *valid)?,
                 Statement::For { variable, count, body, .. } => {

@@ -26,6 +26,12 @@ const FUNCTIONS: &[Unary] = &[
     Unary::Abs,
     Unary::Floor,
     Unary::Ceil,
+    Unary::Round,
+    Unary::Sign,
+    Unary::Atan,
+    Unary::Sinh,
+    Unary::Cosh,
+    Unary::Asinh,
 ];
 
 fn evaluate(function: Unary, values: &[f32]) -> (Vec<f32>, Vec<f32>) {
@@ -71,6 +77,66 @@ fn errors_are_within_the_stated_bounds() {
             if e.abs() >= f32::MIN_POSITIVE {
                 assert!(ulps(*g, *e) <= bound, "{function}({x}) = {g}, expected {e}");
             }
+        }
+    }
+}
+
+/// Relative where the result is not near zero, absolute below.
+#[test]
+fn trigonometric_errors_are_within_the_stated_bound() {
+    for (function, low, high) in [
+        (Unary::Sin, -20.0, 20.0),
+        (Unary::Sin, 8000.0, 8192.0),
+        (Unary::Cos, -20.0, 20.0),
+        (Unary::Cos, -8192.0, -8000.0),
+        (Unary::Tan, -1.5, 1.5),
+        (Unary::Asin, -1.0, 1.0),
+        (Unary::Acos, -1.0, 1.0),
+        (Unary::Atan, -30.0, 30.0),
+        (Unary::Atan, -1e30, 1e30),
+        (Unary::Sinh, -89.0, 89.0),
+        (Unary::Sinh, -1e-3, 1e-3),
+        (Unary::Cosh, -89.0, 89.0),
+        (Unary::Asinh, -2.0, 2.0),
+        (Unary::Asinh, -1e30, 1e30),
+        (Unary::Acosh, 1.0, 3.0),
+        (Unary::Acosh, 1.0, 1e30),
+        (Unary::Atanh, -1.0, 1.0),
+    ] {
+        let count = 20_000;
+        let values: Vec<f32> = (0..=count).map(|i| low + (high - low) * (i as f32 / count as f32)).collect();
+        let (got, expected) = evaluate(function, &values);
+        for ((x, g), e) in values.iter().zip(&got).zip(&expected) {
+            let periodic = matches!(function, Unary::Sin | Unary::Cos | Unary::Tan);
+            let scale = if periodic { e.abs().max(0.1) } else { e.abs() };
+            let close = g == e || (g - e).abs() <= 1e-6 * scale;
+            assert!(close, "{function}({x}) = {g}, expected {e}");
+        }
+    }
+}
+
+#[test]
+fn trigonometric_functions_of_what_is_outside() {
+    let outside = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 2.0, -2.0];
+    for function in [
+        Unary::Sin,
+        Unary::Cos,
+        Unary::Tan,
+        Unary::Asin,
+        Unary::Acos,
+        Unary::Atan,
+        Unary::Sinh,
+        Unary::Cosh,
+        Unary::Asinh,
+        Unary::Acosh,
+        Unary::Atanh,
+        Unary::Sign,
+        Unary::Round,
+    ] {
+        let (got, expected) = evaluate(function, &outside);
+        for ((x, g), e) in outside.iter().zip(&got).zip(&expected) {
+            let same = g == e || (g.is_nan() && e.is_nan()) || (g - e).abs() <= 1e-6 * e.abs();
+            assert!(same, "{function}({x}) = {g}, expected {e}");
         }
     }
 }

@@ -8,6 +8,7 @@ mod parts;
 mod products;
 mod reductions;
 mod strassen;
+mod types;
 mod views;
 mod winograd;
 

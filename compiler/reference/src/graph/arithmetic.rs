@@ -6,8 +6,6 @@
 
 use avocet_ir::op::{Binary, Unary};
 
-use super::EvaluateError;
-
 /// Larger of two numbers; NaN if either is (unlike `f64::max`).
 pub(super) fn max(a: f64, b: f64) -> f64 {
     if a.is_nan() || a > b { a } else { b }
@@ -64,6 +62,23 @@ pub(super) fn unary_f64(op: Unary, x: f64) -> f64 {
         Unary::Abs => x.abs(),
         Unary::Floor => x.floor(),
         Unary::Ceil => x.ceil(),
+        Unary::Sign if x > 0.0 => 1.0,
+        Unary::Sign if x < 0.0 => -1.0,
+        Unary::Sign => x * 0.0,
+        Unary::Round => x.round_ties_even(),
+        // Bits of integers; the caller refuses floats.
+        Unary::Not => f64::NAN,
+        Unary::Sin => x.sin(),
+        Unary::Cos => x.cos(),
+        Unary::Tan => x.tan(),
+        Unary::Asin => x.asin(),
+        Unary::Acos => x.acos(),
+        Unary::Atan => x.atan(),
+        Unary::Sinh => x.sinh(),
+        Unary::Cosh => x.cosh(),
+        Unary::Asinh => libm::asinh(x),
+        Unary::Acosh => libm::acosh(x),
+        Unary::Atanh => libm::atanh(x),
     }
 }
 
@@ -83,42 +98,80 @@ pub(super) fn binary_f64(op: Binary, a: f64, b: f64) -> f64 {
                 a * b
             }
         }
+        // Bits of integers; inference refuses floats.
+        _ => f64::NAN,
     }
 }
 
-/// Integer arithmetic, wrapping as the two's complement does. `None` says that the operator knows no integers.
+/// Integer arithmetic, wrapping as the two's complement does, and total: 0 where a divisor is 0, and where a negative power
+/// is none of 1 or -1. `None` says that the operator knows no integers.
 pub(super) trait Integer: Copy + Ord {
     fn unary(op: Unary, x: Self) -> Option<Self>;
-    fn binary(op: Binary, a: Self, b: Self) -> Option<Result<Self, EvaluateError>>;
+    fn binary(op: Binary, a: Self, b: Self) -> Option<Self>;
 }
 
 macro_rules! integer {
-    ($type:ty, $abs:expr) => {
+    ($type:ty, $abs:expr, $sign:expr) => {
         impl Integer for $type {
             fn unary(op: Unary, x: Self) -> Option<Self> {
                 match op {
                     Unary::Relu => Some(x.max(0)),
                     Unary::Neg => Some(x.wrapping_neg()),
                     Unary::Abs => Some($abs(x)),
-                    Unary::Floor | Unary::Ceil => Some(x),
+                    Unary::Floor | Unary::Ceil | Unary::Round => Some(x),
+                    Unary::Not => Some(!x),
+                    Unary::Sign => Some($sign(x)),
                     _ => None,
                 }
             }
 
-            fn binary(op: Binary, a: Self, b: Self) -> Option<Result<Self, EvaluateError>> {
+            fn binary(op: Binary, a: Self, b: Self) -> Option<Self> {
+                /// By squares.
+                fn power(mut base: $type, mut exponent: u64) -> $type {
+                    let mut result: $type = 1;
+                    while exponent > 0 {
+                        if exponent & 1 == 1 {
+                            result = result.wrapping_mul(base);
+                        }
+                        base = base.wrapping_mul(base);
+                        exponent >>= 1;
+                    }
+                    result
+                }
                 Some(match op {
-                    Binary::Add => Ok(a.wrapping_add(b)),
-                    Binary::Sub => Ok(a.wrapping_sub(b)),
-                    Binary::Mul => Ok(a.wrapping_mul(b)),
-                    Binary::Div if b == 0 => Err(EvaluateError::DivisionByZero),
-                    Binary::Div => Ok(a.wrapping_div(b)),
-                    Binary::Min => Ok(a.min(b)),
-                    Binary::Max => Ok(a.max(b)),
-                    Binary::Pow => match u32::try_from(b) {
-                        Ok(exponent) => Ok(a.wrapping_pow(exponent)),
-                        // The cast is lossless: a u8 never fails to convert, the others are at most i64.
-                        Err(_) => Err(EvaluateError::Exponent(b as i64)),
+                    Binary::Add => a.wrapping_add(b),
+                    Binary::Sub => a.wrapping_sub(b),
+                    Binary::Mul => a.wrapping_mul(b),
+                    Binary::Div | Binary::Rem | Binary::Mod if b == 0 => 0,
+                    Binary::Div => a.wrapping_div(b),
+                    Binary::Rem => a.wrapping_rem(b),
+                    Binary::Mod => match a.wrapping_rem(b) {
+                        #[allow(unused_comparisons)]
+                        r if r != 0 && (r < 0) != (b < 0) => r.wrapping_add(b),
+                        r => r,
                     },
+                    Binary::Min => a.min(b),
+                    Binary::Max => a.max(b),
+                    Binary::And => a & b,
+                    Binary::Or => a | b,
+                    Binary::Xor => a ^ b,
+                    // Amounts outside of the width, also negative ones, shift everything out.
+                    Binary::ShiftLeft => u32::try_from(b).ok().and_then(|b| a.checked_shl(b)).unwrap_or(0),
+                    Binary::ShiftRight => {
+                        let most = <$type>::BITS - 1;
+                        a >> u32::try_from(b).map_or(most, |b| b.min(most))
+                    }
+                    Binary::Pow => {
+                        #[allow(unused_comparisons)]
+                        let negative = b < 0;
+                        match a {
+                            _ if !negative => power(a, b as u64),
+                            1 => 1,
+                            // -1, of numbers with a sign.
+                            _ if a.wrapping_add(1) == 0 => power(a, (b & 1) as u64),
+                            _ => 0,
+                        }
+                    }
                     Binary::Prelu => return None,
                 })
             }
@@ -126,6 +179,6 @@ macro_rules! integer {
     };
 }
 
-integer!(i64, |x: i64| x.wrapping_abs());
-integer!(i32, |x: i32| x.wrapping_abs());
-integer!(u8, |x: u8| x);
+integer!(i64, |x: i64| x.wrapping_abs(), i64::signum);
+integer!(i32, |x: i32| x.wrapping_abs(), i32::signum);
+integer!(u8, |x: u8| x, |x: u8| x.min(1));

@@ -15,6 +15,7 @@ mod cast;
 mod conv;
 mod elementwise;
 mod gather;
+mod indices;
 mod matmul;
 mod movement;
 mod normalize;
@@ -54,12 +55,6 @@ pub enum EvaluateError {
         /// Shape of the result.
         shape: Shape,
     },
-    /// An integer was divided by zero.
-    #[error("an integer is divided by zero")]
-    DivisionByZero,
-    /// An integer was raised to a power that is negative or does not fit in 32 bits.
-    #[error("an integer is raised to the power of {0}")]
-    Exponent(i64),
     /// The operator has no value of its own: a network input is given, not computed.
     #[error("a network input has no value of its own")]
     Input,
@@ -105,6 +100,17 @@ pub fn evaluate(op: &Op, inputs: &[&Tensor]) -> Result<Tensor, EvaluateError> {
         (Op::Reduce { kind, axes, .. }, [x]) => reduce::reduce(*kind, axes, op, x, output),
         (Op::Unary(unary), [x]) => elementwise::unary(*unary, x),
         (Op::Binary(binary), [a, b]) => elementwise::binary(*binary, a, b, &output.shape),
+        (Op::Compare(comparison), [a, b]) => elementwise::compare(*comparison, a, b, &output.shape),
+        (Op::Select, [condition, a, b]) => elementwise::select(op, condition, (a, b), &output.shape),
+        (Op::ArgReduce { largest, axis, last }, [x]) => {
+            indices::arg_reduce(x, *axis, *largest, *last, output)
+        }
+        (Op::Rank { largest, axis, count }, [x]) => indices::rank(x, *axis, *count, *largest, output),
+        (Op::Cumulate { join, axis, exclusive, reverse }, [x]) => {
+            indices::cumulate(op, x, *join, *axis, (*exclusive, *reverse))
+        }
+        (Op::Gather { axis }, [x, places]) => indices::gather(op, x, places, *axis, output),
+        (Op::Scatter { join }, [x, places, rows]) => indices::scatter(op, x, places, rows, *join),
         (Op::Softmax { axis }, [x]) => f32_result(output, normalize::softmax(op, x, *axis)?),
         (Op::Transpose { perm }, [x]) => movement::transpose(x, perm, &output.shape),
         (Op::Reshape { shape }, [x]) => Ok(x.reshaped(shape.clone()).map_err(InferError::from)?),

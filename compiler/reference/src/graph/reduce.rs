@@ -26,6 +26,7 @@ pub(super) fn reduce(
                 ReduceKind::Sum | ReduceKind::Mean => (0.0, |a, b| a + b),
                 ReduceKind::Max => (f64::NEG_INFINITY, max),
                 ReduceKind::Min => (f64::INFINITY, min),
+                ReduceKind::Prod => (1.0, |a, b| a * b),
             };
             let totals = fold(data.iter().map(|&v| f64::from(v)), &targets, vec![start; elements], step);
             let divisor = if kind == ReduceKind::Mean { count as f64 } else { 1.0 };
@@ -37,6 +38,14 @@ pub(super) fn reduce(
         TensorData::I32(data) => {
             let totals = integers(kind, count, data.iter().map(|&v| i64::from(v)), &targets, elements);
             TensorData::I32(totals.iter().map(|&v| v as i32).collect())
+        }
+        TensorData::U8(data) => {
+            let totals = integers(kind, count, data.iter().map(|&v| i64::from(v)), &targets, elements);
+            TensorData::U8(totals.iter().map(|&v| v as u8).collect())
+        }
+        TensorData::Bool(data) if matches!(kind, ReduceKind::Max | ReduceKind::Min) => {
+            let totals = integers(kind, count, data.iter().map(|&v| i64::from(v)), &targets, elements);
+            TensorData::Bool(totals.iter().map(|&v| v != 0).collect())
         }
         other => return Err(EvaluateError::Unsupported { op: op.name(), dtype: other.dtype() }),
     };
@@ -54,6 +63,7 @@ fn integers(
         ReduceKind::Sum | ReduceKind::Mean => (0, i64::wrapping_add),
         ReduceKind::Max => (i64::MIN, i64::max),
         ReduceKind::Min => (i64::MAX, i64::min),
+        ReduceKind::Prod => (1, i64::wrapping_mul),
     };
     let mut totals = fold(data, targets, vec![start; elements], step);
     if kind == ReduceKind::Mean {

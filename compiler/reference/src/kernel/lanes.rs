@@ -77,7 +77,8 @@ pub(super) fn binary(element: Element, op: BinaryOp, a: u64, b: u64) -> u64 {
                     b
                 }
             }
-            BinaryOp::And | BinaryOp::Or | BinaryOp::ShiftLeft | BinaryOp::ShiftRight => 0,
+            BinaryOp::Rem | BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => 0,
+            BinaryOp::ShiftLeft | BinaryOp::ShiftRight => 0,
         };
     }
     let (x, y) = (to_int(element, a), to_int(element, b));
@@ -89,9 +90,12 @@ pub(super) fn binary(element: Element, op: BinaryOp, a: u64, b: u64) -> u64 {
             BinaryOp::Mul => x.wrapping_mul(y),
             BinaryOp::And => x & y,
             BinaryOp::Or => x | y,
+            BinaryOp::Xor => x ^ y,
             BinaryOp::ShiftLeft => x.wrapping_shl(y as u32),
             BinaryOp::ShiftRight => x.wrapping_shr(y as u32),
-            BinaryOp::Div | BinaryOp::Min | BinaryOp::Max => 0,
+            BinaryOp::Div => x.checked_div(y).unwrap_or(if y == 0 { 0 } else { x }),
+            BinaryOp::Rem => x.checked_rem(y).unwrap_or(0),
+            BinaryOp::Min | BinaryOp::Max => 0,
         },
     )
 }
@@ -120,6 +124,8 @@ pub(super) fn convert(from: Element, to: Element, a: u64) -> u64 {
     match (from, to) {
         // Rust's conversion truncates, saturates, and turns NaN into 0, as the kernel IR says.
         (Element::F32, Element::I32) => from_int(to, i64::from(to_f32(a) as i32)),
+        (Element::F32, Element::I64) => to_f32(a) as i64 as u64,
+        (Element::I64, Element::F32) => from_f32(a as i64 as f32),
         (Element::I32, Element::F32) => from_f32(to_int(from, a) as i32 as f32),
         _ => from_int(to, to_int(from, a)),
     }

@@ -3,7 +3,8 @@
 //! Values live in one slab of lanes at fixed places, so that nothing is allocated while a kernel runs.
 
 use avocet_ir::kernel::{
-    Access, Address, BinaryOp, Carried, Element, Expression, Horizontal, Kernel, Literal, Statement, ValueId,
+    Access, Address, BinaryOp, BufferId, Carried, Element, Expression, Horizontal, Kernel, Literal,
+    Statement, ValueId,
 };
 
 use super::lanes;
@@ -66,6 +67,10 @@ impl Machine<'_> {
             match statement {
                 Statement::Let(value, expression) => self.define(*value, expression)?,
                 Statement::Store { address, value, valid } => self.store(address, *value, *valid)?,
+                Statement::StoreAt { buffer, index, value } => {
+                    let address = self.clamped(*buffer, *index)?;
+                    self.store(&address, *value, 1)?;
+                }
                 Statement::For { variable, count, carried, body } => {
                     for c in carried {
                         self.copy(c.initial, c.parameter);
@@ -130,6 +135,14 @@ impl Machine<'_> {
         Ok((memory, offset + start * buffer.element.bytes()))
     }
 
+    /// The address of a computed index.
+    fn clamped(&self, buffer: BufferId, index: ValueId) -> Result<Address, String> {
+        let length = self.kernel.buffers.get(buffer.0).ok_or("there is no such buffer")?.length;
+        let last = i64::try_from(length).unwrap_or(i64::MAX) - 1;
+        let index = (self.lanes(index)[0] as i64).min(last).max(0);
+        Ok(Address { buffer, index: index.into() })
+    }
+
     fn load(&mut self, to: usize, address: &Address, count: usize) -> Result<(), String> {
         let element = self.kernel.buffers[address.buffer.0].element;
         let (memory, start) = self.place(address, count, Access::Read)?;
@@ -183,6 +196,10 @@ impl Machine<'_> {
                 self.load(to, address, 1)?;
                 let lane = self.slab[to];
                 self.slab[to..to + lanes].fill(lane);
+            }
+            Expression::LoadAt(buffer, index) => {
+                let address = self.clamped(*buffer, *index)?;
+                self.load(to, &address, 1)?;
             }
             Expression::Splat(scalar) => {
                 let lane = self.slab[self.starts[scalar.0]];

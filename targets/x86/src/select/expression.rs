@@ -49,6 +49,7 @@ impl Selector<'_> {
                 }
                 self.load_broadcast(place, ty)?
             }
+            Expression::LoadAt(..) => return Err("loads of computed indices".into()),
             Expression::Splat(scalar) => match self.values[scalar.0] {
                 Some(Location::Constant(bits)) => return Ok(Location::Constant(bits)),
                 _ => {
@@ -154,12 +155,14 @@ impl Selector<'_> {
             BinaryOp::Add => (Op::AddInt, true),
             BinaryOp::Sub => (Op::SubInt, false),
             BinaryOp::Mul => (Op::MulInt, true),
-            BinaryOp::Div => (Op::Div, false),
+            BinaryOp::Div if float => (Op::Div, false),
+            BinaryOp::Div | BinaryOp::Rem => return Err(format!("division of {}", ty.element)),
             // Not commutative: the second operand is the result when either is NaN.
             BinaryOp::Min => (Op::Min, false),
             BinaryOp::Max => (Op::Max, false),
             BinaryOp::And => (Op::And, true),
             BinaryOp::Or => (Op::Or, true),
+            BinaryOp::Xor => (Op::Xor, true),
             BinaryOp::ShiftLeft | BinaryOp::ShiftRight => return self.shift(op, a, b, wide),
         };
         if let Some(place) = self.memory_operand(b, wide) {

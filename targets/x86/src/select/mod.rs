@@ -117,6 +117,7 @@ impl Selector<'_> {
                     self.settle()?;
                     self.store(address, register, self.kernel.ty(*value), *valid)?;
                 }
+                Statement::StoreAt { .. } => return Err("stores to computed indices".into()),
                 Statement::For { variable, count, carried, body } => {
                     self.settle()?;
                     self.repeat(*variable, *count, carried, body)?;
@@ -212,6 +213,7 @@ fn count_uses(statements: &[Statement], uses: &mut [usize]) {
         let used: Vec<ValueId> = match statement {
             Statement::Let(_, expression) => expression.operands(),
             Statement::Store { value, .. } => vec![*value],
+            Statement::StoreAt { index, value, .. } => vec![*index, *value],
             Statement::For { carried, body, .. } => {
                 count_uses(body, uses);
                 carried.iter().flat_map(|c| [c.initial, c.next]).collect()

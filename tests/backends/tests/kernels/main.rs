@@ -7,3 +7,4 @@ mod operations;
 mod pressure;
 mod random;
 mod refusals;
+mod scalars;

@@ -28,6 +28,19 @@ pub(super) fn unary(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, 
         "Softplus" => Unary::Softplus,
         "Sqrt" => Unary::Sqrt,
         "Tanh" => Unary::Tanh,
+        "Acos" => Unary::Acos,
+        "Acosh" => Unary::Acosh,
+        "Asin" => Unary::Asin,
+        "Asinh" => Unary::Asinh,
+        "Atan" => Unary::Atan,
+        "Atanh" => Unary::Atanh,
+        "Cos" => Unary::Cos,
+        "Cosh" => Unary::Cosh,
+        "Round" => Unary::Round,
+        "Sign" => Unary::Sign,
+        "Sin" => Unary::Sin,
+        "Sinh" => Unary::Sinh,
+        "Tan" => Unary::Tan,
         other => return unsupported(format!("{other} as a function of one operand")),
     };
     let x = node.input(0)?;
@@ -73,7 +86,8 @@ pub(super) fn variadic(importer: &mut Importer, node: &Node) -> Result<Vec<Value
 /// Limits as attributes before version 11, as inputs since; of integers since version 12, which occur in shapes.
 pub(super) fn clip(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
-    if importer.ty(x).dtype != DType::F32 {
+    let computed = (1..3).filter_map(|i| node.optional(i)).any(|v| importer.graph.as_constant(v).is_none());
+    if importer.ty(x).dtype != DType::F32 || computed {
         let mut y = x;
         for (number, function) in [(1, Binary::Max), (2, Binary::Min)] {
             if let Some(limit) = node.optional(number) {
@@ -135,6 +149,22 @@ pub(super) fn gelu(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, P
         }
         other => unsupported(format!("approximation '{}'", other.escape_debug())),
     }
+}
+
+/// `alpha * elu(x / alpha)`.
+pub(super) fn celu(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let (x, alpha) = (node.input(0)?, node.attributes.float("alpha", 1.0)?);
+    let y = apply(importer, node, Binary::Div, x, alpha)?;
+    let y = importer.add(node, Op::Unary(Unary::Elu { alpha: 1.0 }), &[y])?;
+    Ok(vec![apply(importer, node, Binary::Mul, y, alpha)?])
+}
+
+/// `x * sigmoid(alpha x)`.
+pub(super) fn swish(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let x = node.input(0)?;
+    let y = apply(importer, node, Binary::Mul, x, node.attributes.float("alpha", 1.0)?)?;
+    let gate = importer.add(node, Op::Unary(Unary::Sigmoid), &[y])?;
+    Ok(vec![importer.add(node, Op::Binary(Binary::Mul), &[x, gate])?])
 }
 
 /// `x * tanh(softplus(x))`.

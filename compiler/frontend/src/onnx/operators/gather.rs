@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use avocet_ir::op::{Op, SliceAxis};
-use avocet_ir::tensor::{Shape, Tensor};
+use avocet_ir::tensor::{DType, Shape, Tensor};
 use avocet_ir::{TensorData, Value};
 
 use super::super::attributes::{Problem, invalid, unsupported};
@@ -14,11 +14,16 @@ use super::movement::whole;
 /// Most pieces that something computed is cut into.
 const MOST_PIECES: usize = 256;
 
-/// Constant indices: any of constant data; of computed data, runs at equal distances, which are slices.
+/// Constant indices are resolved here: any of constant data; of computed data, runs at equal distances, which are slices,
+/// unless there are too many. Others are looked up when the network runs.
 pub(super) fn gather(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let (x, indices) = (node.input(0)?, node.input(1)?);
     let (ty, index_shape) = (importer.ty(x), importer.ty(indices).shape);
     let axis = axis(node.attributes.int("axis", 0)?, ty.shape.rank())?;
+    if importer.graph.as_constant(indices).is_none() {
+        let indices = importer.cast(node, indices, DType::I64)?;
+        return Ok(vec![importer.add(node, Op::Gather { axis }, &[x, indices])?]);
+    }
     let extent = ty.shape[axis] as i64;
     let mut places = Vec::new();
     for index in importer.integers(indices, "a tensor of indices")? {
@@ -46,7 +51,9 @@ pub(super) fn gather(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
         pieces.push(importer.add(node, Op::Slice { axes }, &[x])?);
         rest = &rest[count..];
         if pieces.len() > MOST_PIECES {
-            return unsupported(format!("more than {MOST_PIECES} scattered indices of something computed"));
+            let places = places.iter().map(|&place| place as i64).collect::<Vec<_>>();
+            let indices = importer.constant(node, Tensor::i64(index_shape.dims(), places)?);
+            return Ok(vec![importer.add(node, Op::Gather { axis }, &[x, indices])?]);
         }
     }
     let gathered = match pieces[..] {

@@ -1,7 +1,7 @@
 //! Operators that move data.
 
 use avocet_ir::op::{Op, PadMode, SliceAxis};
-use avocet_ir::tensor::Shape;
+use avocet_ir::tensor::{DType, Shape};
 use avocet_ir::{TensorData, Value};
 
 use super::super::attributes::{Problem, invalid, size, unsupported};
@@ -24,7 +24,13 @@ pub(super) fn dropout(importer: &mut Importer, node: &Node) -> Result<Vec<Value>
     if training {
         return unsupported("training");
     }
-    identity(importer, node)
+    let mut results = identity(importer, node)?;
+    if node.proto.output.len() > 1 && importer.opset >= 10 {
+        let kept = importer.number(node, DType::Bool, 1.0)?;
+        let shape = importer.ty(results[0]).shape;
+        results.push(importer.add(node, Op::Broadcast { shape }, &[kept])?);
+    }
+    Ok(results)
 }
 
 /// The dimensions are reversed when no permutation is given.

@@ -17,12 +17,46 @@ pub(super) fn batch(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, 
         return unsupported("statistics for each element");
     }
     let inputs = (0..5).map(|i| node.input(i)).collect::<Result<Vec<_>, _>>()?;
+    if inputs[1..].iter().any(|&parameter| importer.graph.as_constant(parameter).is_none()) {
+        return batch_of_computed(importer, node, &inputs);
+    }
     let op = Op::BatchNorm { epsilon: node.attributes.float("epsilon", 1e-5)?, axis: 1 };
     Ok(vec![importer.add(node, op, &inputs)?])
 }
 
+/// The same with parameters that are computed: written out.
+fn batch_of_computed(importer: &mut Importer, node: &Node, inputs: &[Value]) -> Result<Vec<Value>, Problem> {
+    let ty = importer.ty(inputs[0]);
+    let mut dims = vec![1; ty.shape.rank()];
+    match (dims.get_mut(1), ty.dims()) {
+        (Some(dim), [_, channels, ..]) => *dim = *channels,
+        _ => return invalid(format!("{ty} has no channels")),
+    }
+    let mut parameters = Vec::new();
+    for &parameter in &inputs[1..] {
+        parameters.push(importer.reshape(node, parameter, &dims)?);
+    }
+    let epsilon = importer.constant(node, Tensor::scalar_f32(node.attributes.float("epsilon", 1e-5)?));
+    let variance = importer.binary(node, Binary::Add, parameters[3], epsilon)?;
+    let deviation = importer.unary(node, Unary::Sqrt, variance)?;
+    let centered = importer.binary(node, Binary::Sub, inputs[0], parameters[2])?;
+    let y = importer.binary(node, Binary::Div, centered, deviation)?;
+    let y = importer.binary(node, Binary::Mul, y, parameters[0])?;
+    Ok(vec![importer.binary(node, Binary::Add, y, parameters[1])?])
+}
+
 /// `(x - mean) / sqrt(variance + epsilon)` with the statistics over some axes.
 fn normalized(importer: &mut Importer, node: &Node, x: Value, axes: Vec<usize>) -> Result<Value, Problem> {
+    Ok(with_statistics(importer, node, x, axes)?[0])
+}
+
+/// The normalised tensor, the mean, and the deviation.
+fn with_statistics(
+    importer: &mut Importer,
+    node: &Node,
+    x: Value,
+    axes: Vec<usize>,
+) -> Result<[Value; 3], Problem> {
     let epsilon = node.attributes.float("epsilon", 1e-5)?;
     let mean = Op::Reduce { kind: ReduceKind::Mean, axes, keep_dims: true };
     let center = importer.add(node, mean.clone(), &[x])?;
@@ -32,25 +66,84 @@ fn normalized(importer: &mut Importer, node: &Node, x: Value, axes: Vec<usize>) 
     let epsilon = importer.constant(node, Tensor::scalar_f32(epsilon));
     let variance = importer.add(node, Op::Binary(Binary::Add), &[variance, epsilon])?;
     let deviation = importer.add(node, Op::Unary(Unary::Sqrt), &[variance])?;
-    importer.add(node, Op::Binary(Binary::Div), &[centered, deviation])
+    let y = importer.add(node, Op::Binary(Binary::Div), &[centered, deviation])?;
+    Ok([y, center, deviation])
 }
 
-/// Over all axes from one on. Mean and deviation, the other results, are left out.
+/// Over all axes from one on. The other results are the mean and the deviation's inverse.
 pub(super) fn layer(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
     let ty = importer.ty(x);
     let rank = ty.shape.rank();
     let first = axis(node.attributes.int("axis", -1)?, rank)?;
-    let mut y = normalized(importer, node, x, (first..rank).collect())?;
+    let [mut y, mean, deviation] = with_statistics(importer, node, x, (first..rank).collect())?;
     for (number, function) in [(1, Binary::Mul), (2, Binary::Add)] {
         if let Some(parameter) = node.optional(number) {
             y = importer.add(node, Op::Binary(function), &[y, parameter])?;
         }
     }
     match importer.ty(y) == ty {
+        true if node.proto.output.len() > 1 => {
+            let inverse = importer.add(node, Op::Unary(Unary::Reciprocal), &[deviation])?;
+            Ok(vec![y, mean, inverse])
+        }
         true => Ok(vec![y]),
         false => invalid(format!("scale or offset do not broadcast to {ty}")),
     }
+}
+
+/// `x / sqrt(mean(x^2) + epsilon) * scale`, over all axes from one on.
+pub(super) fn root_mean_square(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let x = node.input(0)?;
+    let rank = importer.ty(x).shape.rank();
+    let first = axis(node.attributes.int("axis", -1)?, rank)?;
+    let square = importer.binary(node, Binary::Mul, x, x)?;
+    let op = Op::Reduce { kind: ReduceKind::Mean, axes: (first..rank).collect(), keep_dims: true };
+    let mean = importer.add(node, op, &[square])?;
+    let epsilon = importer.constant(node, Tensor::scalar_f32(node.attributes.float("epsilon", 1e-5)?));
+    let mean = importer.binary(node, Binary::Add, mean, epsilon)?;
+    let root = importer.unary(node, Unary::Sqrt, mean)?;
+    let y = importer.binary(node, Binary::Div, x, root)?;
+    Ok(vec![importer.binary(node, Binary::Mul, y, node.input(1)?)?])
+}
+
+/// `x / norm` along an axis, 0 where the norm is 0; the sum of sizes or the root of that of squares.
+pub(super) fn by_norm(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let x = node.input(0)?;
+    let along = axis(node.attributes.int("axis", -1)?, importer.ty(x).shape.rank())?;
+    let squares = match node.attributes.int("p", 2)? {
+        1 => false,
+        2 => true,
+        other => return unsupported(format!("norm {other}")),
+    };
+    let sizes = match squares {
+        true => importer.binary(node, Binary::Mul, x, x)?,
+        false => importer.unary(node, Unary::Abs, x)?,
+    };
+    let op = Op::Reduce { kind: ReduceKind::Sum, axes: vec![along], keep_dims: true };
+    let mut norm = importer.add(node, op, &[sizes])?;
+    if squares {
+        norm = importer.unary(node, Unary::Sqrt, norm)?;
+    }
+    let zero = importer.constant(node, Tensor::scalar_f32(0.0));
+    let none = importer.compare(node, avocet_ir::op::Comparison::Equal, norm, zero)?;
+    let y = importer.binary(node, Binary::Div, x, norm)?;
+    Ok(vec![importer.choose(node, none, zero, y)?])
+}
+
+/// `(x - mean) / (deviation + 1e-9)` over some axes, by default all but channels.
+pub(super) fn mean_variance(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let x = node.input(0)?;
+    let axes = super::axes(node.attributes.ints("axes")?.unwrap_or(&[0, 2, 3]), importer.ty(x).shape.rank())?;
+    let mean = Op::Reduce { kind: ReduceKind::Mean, axes, keep_dims: true };
+    let center = importer.add(node, mean.clone(), &[x])?;
+    let centered = importer.binary(node, Binary::Sub, x, center)?;
+    let square = importer.binary(node, Binary::Mul, centered, centered)?;
+    let variance = importer.add(node, mean, &[square])?;
+    let deviation = importer.unary(node, Unary::Sqrt, variance)?;
+    let least = importer.constant(node, Tensor::scalar_f32(1e-9));
+    let deviation = importer.binary(node, Binary::Add, deviation, least)?;
+    Ok(vec![importer.binary(node, Binary::Div, centered, deviation)?])
 }
 
 /// Scale and offset of each channel.

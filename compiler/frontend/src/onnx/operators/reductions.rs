@@ -23,6 +23,8 @@ pub(super) fn reduce(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
         "ReduceMax" => (ReduceKind::Max, x),
         "ReduceMin" => (ReduceKind::Min, x),
         "ReduceMean" => (ReduceKind::Mean, x),
+        "ReduceProd" => (ReduceKind::Prod, x),
+        "ReduceLogSumExp" => return log_sum_exp(importer, node, x, axes, (noop, keep_dims)),
         "ReduceL1" => (ReduceKind::Sum, importer.add(node, Op::Unary(Unary::Abs), &[x])?),
         "ReduceL2" | "ReduceSumSquare" => {
             (ReduceKind::Sum, importer.add(node, Op::Binary(Binary::Mul), &[x, x])?)
@@ -33,10 +35,42 @@ pub(super) fn reduce(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
     if !noop {
         y = importer.add(node, Op::Reduce { kind, axes, keep_dims }, &[x])?;
     }
-    if node.operator() == "ReduceL2" {
-        y = importer.add(node, Op::Unary(Unary::Sqrt), &[y])?;
+    match node.operator() {
+        "ReduceL2" => y = importer.add(node, Op::Unary(Unary::Sqrt), &[y])?,
+        "ReduceLogSum" => y = importer.add(node, Op::Unary(Unary::Log), &[y])?,
+        _ => {}
     }
     Ok(vec![y])
+}
+
+/// `m + log(sum(exp(x - m)))` with the largest element m, so that no power overflows; an m that is infinite counts as 0.
+fn log_sum_exp(
+    importer: &mut Importer,
+    node: &Node,
+    x: Value,
+    axes: Vec<usize>,
+    (noop, keep_dims): (bool, bool),
+) -> Result<Vec<Value>, Problem> {
+    let axes = if noop { Vec::new() } else { axes };
+    let empty = axes.iter().any(|&axis| importer.ty(x).shape[axis] == 0);
+    let sum = |importer: &mut Importer, x: Value| {
+        let powers = importer.add(node, Op::Unary(Unary::Exp), &[x])?;
+        let op = Op::Reduce { kind: ReduceKind::Sum, axes: axes.clone(), keep_dims };
+        let sum = importer.add(node, op, &[powers])?;
+        importer.add(node, Op::Unary(Unary::Log), &[sum])
+    };
+    if empty {
+        return Ok(vec![sum(importer, x)?]);
+    }
+    let op = Op::Reduce { kind: ReduceKind::Max, axes: axes.clone(), keep_dims: true };
+    let largest = importer.add(node, op, &[x])?;
+    let limited = Unary::Clip { low: f32::MIN, high: f32::MAX };
+    let largest = importer.add(node, Op::Unary(limited), &[largest])?;
+    let below = importer.add(node, Op::Binary(Binary::Sub), &[x, largest])?;
+    let logarithm = sum(importer, below)?;
+    let dims = importer.ty(logarithm).dims().to_vec();
+    let largest = importer.reshape(node, largest, &dims)?;
+    Ok(vec![importer.add(node, Op::Binary(Binary::Add), &[logarithm, largest])?])
 }
 
 /// Over everything but batch and channels.
@@ -70,7 +104,12 @@ pub(super) fn softmax(importer: &mut Importer, node: &Node) -> Result<Vec<Value>
 }
 
 /// `d - log(sum(exp(d)))` with `d = x - max(x)`; the logarithm of a softmax would lose all small probabilities.
-fn log_softmax(importer: &mut Importer, node: &Node, x: Value, axis: usize) -> Result<Value, Problem> {
+pub(super) fn log_softmax(
+    importer: &mut Importer,
+    node: &Node,
+    x: Value,
+    axis: usize,
+) -> Result<Value, Problem> {
     let over = |kind| Op::Reduce { kind, axes: vec![axis], keep_dims: true };
     let largest = importer.add(node, over(ReduceKind::Max), &[x])?;
     let distance = importer.add(node, Op::Binary(Binary::Sub), &[x, largest])?;

@@ -2,11 +2,13 @@
 //!
 //! Both work on images. Sequences (rank 3) are taken as images of one row.
 
+use avocet_ir::DType;
 use avocet_ir::Value;
-use avocet_ir::op::{Binary, Conv, Layout, Op, Padding, Pool, PoolKind};
+use avocet_ir::op::{Binary, Conv, Layout, Op, Padding, Pool, PoolKind, Unary};
 
 use super::super::attributes::{Attributes, Problem, invalid, size, unsupported};
 use super::super::import::{Importer, Node};
+use super::convolution;
 
 /// Number of spatial dimensions, 1 or 2, of an operator's input.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -123,12 +125,111 @@ pub(super) fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, P
     }
     let Window { strides, dilations, padding } = Window::read(spatial, a, [rows, columns], [height, width])?;
     let groups = size("group", a.int("group", 1)?, 1)?;
-    let op = Op::Conv(Conv { strides, dilations, padding, groups, layout: Layout::Nchw });
-    let mut y = importer.add(node, op, &[x, w])?;
+    let conv = Conv { strides, dilations, padding, groups, layout: Layout::Nchw };
+    let y = convolution::add(importer, node, conv, x, w)?;
+    with_bias(importer, node, spatial, y, outputs)
+}
+
+/// The bias, if there is one, and the result's own rank.
+fn with_bias(
+    importer: &mut Importer,
+    node: &Node,
+    spatial: Spatial,
+    mut y: Value,
+    outputs: usize,
+) -> Result<Vec<Value>, Problem> {
     if let Some(bias) = node.optional(2) {
         let bias = importer.reshape(node, bias, &[outputs, 1, 1])?;
         y = importer.add(node, Op::Binary(Binary::Add), &[y, bias])?;
     }
+    Ok(vec![spatial.restored(importer, node, y)?])
+}
+
+/// The convolution whose backward pass this is, from the other side: zeros between the elements, flipped weights.
+pub(super) fn transposed(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let spatial = Spatial::of(importer, node.input(0)?)?;
+    let x = spatial.image(importer, node, node.input(0)?)?;
+    let w = spatial.image(importer, node, node.input(1)?)?;
+    let (image, weights) = (importer.ty(x), importer.ty(w));
+    let (&[_, channels, rows, columns], &[inputs, per_group, height, width]) = (image.dims(), weights.dims())
+    else {
+        return invalid(format!("weights {weights} for {image}"));
+    };
+    let a = node.attributes;
+    let groups = size("group", a.int("group", 1)?, 1)?;
+    if channels != inputs
+        || !inputs.is_multiple_of(groups)
+        || height == 0
+        || width == 0
+        || rows == 0
+        || columns == 0
+    {
+        return invalid(format!("weights {weights} for {image} in {groups} groups"));
+    }
+    let strides = spatial.pair(a, "strides")?.unwrap_or([1; 2]);
+    let dilations = spatial.pair(a, "dilations")?.unwrap_or([1; 2]);
+    let wanted = spatial.pair(a, "output_shape")?;
+    let further = match (a.ints("output_padding")?, spatial.0) {
+        (Some(&[rows, columns]), 2) => {
+            [size("output_padding", rows, 0)?, size("output_padding", columns, 0)?]
+        }
+        (Some(&[columns]), 1) => [0, size("output_padding", columns, 0)?],
+        (None | Some([]), _) => [0, 0],
+        (Some(other), _) => return invalid(format!("output_padding {other:?}")),
+    };
+    let auto = a.text("auto_pad", "NOTSET")?;
+    let same = matches!(auto.as_str(), "SAME_UPPER" | "SAME_LOWER");
+    let given = if same || auto == "VALID" { Padding::default() } else { spatial.pads(a)? };
+    let (extents, window) = ([rows, columns], [height, width]);
+    let mut pads = [[0i64; 2]; 2];
+    for axis in 0..2 {
+        let reach = (window[axis] - 1) as i64 * dilations[axis] as i64;
+        let given = [[given.top, given.bottom], [given.left, given.right]][axis];
+        let mut cut = [given[0] as i64, given[1] as i64];
+        let sequence_row = spatial.0 == 1 && axis == 0;
+        let wanted = match wanted {
+            Some(wanted) => Some(wanted[axis]),
+            None if same => extents[axis].checked_mul(strides[axis]),
+            None => None,
+        };
+        if let Some(wanted) = wanted.filter(|_| !sequence_row) {
+            let steps = (extents[axis] - 1) as i64 * strides[axis] as i64;
+            let total = steps + further[axis] as i64 + reach + 1 - wanted as i64;
+            let before = if auto == "SAME_UPPER" { total.div_euclid(2) } else { total - total.div_euclid(2) };
+            cut = [before, total - before];
+        }
+        pads[axis] = [reach - cut[0], reach - cut[1] + further[axis] as i64];
+    }
+    let spread = convolution::spread(importer, node, x, strides, pads)?;
+    let flipped = convolution::flipped(importer, node, w, groups)?;
+    let conv = Conv { strides: [1; 2], dilations, padding: Padding::default(), groups, layout: Layout::Nchw };
+    let y = convolution::add(importer, node, conv, spread, flipped)?;
+    with_bias(importer, node, spatial, y, per_group * groups)
+}
+
+/// The p-th root of the sum of p-th powers under a window.
+pub(super) fn lp_pool(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let spatial = Spatial::of(importer, node.input(0)?)?;
+    let x = spatial.image(importer, node, node.input(0)?)?;
+    let image = importer.ty(x);
+    let &[_, _, rows, columns] = image.dims() else { return invalid(format!("{image} is not an image")) };
+    let a = node.attributes;
+    let Some(window) = spatial.pair(a, "kernel_shape")? else { return invalid("kernel_shape is missing") };
+    if a.flag("ceil_mode", false)? {
+        return unsupported("ceil_mode");
+    }
+    let Window { strides, dilations, padding } = Window::read(spatial, a, [rows, columns], window)?;
+    let p = a.int("p", 2)? as f32;
+    let kind = PoolKind::Average { count_padding: true };
+    let pool = Pool { kind, window, strides, dilations, padding, ceil_mode: false, layout: Layout::Nchw };
+    let sizes = importer.unary(node, Unary::Abs, x)?;
+    let power = importer.number(node, DType::F32, p)?;
+    let powers = importer.binary(node, Binary::Pow, sizes, power)?;
+    let mean = importer.add(node, Op::Pool(pool), &[powers])?;
+    let count = importer.number(node, DType::F32, (window[0] * window[1]) as f32)?;
+    let sum = importer.binary(node, Binary::Mul, mean, count)?;
+    let root = importer.number(node, DType::F32, 1.0 / p)?;
+    let y = importer.binary(node, Binary::Pow, sum, root)?;
     Ok(vec![spatial.restored(importer, node, y)?])
 }
 

@@ -7,7 +7,7 @@ fn all_of_it_in_one_error() {
     let body = GraphProto {
         node: vec![
             NodeProto { op_type: "Relu".into(), ..NodeProto::default() },
-            NodeProto { op_type: "TopK".into(), output: vec!["t".into()], ..NodeProto::default() },
+            NodeProto { op_type: "Unique".into(), output: vec!["t".into()], ..NodeProto::default() },
         ],
         ..GraphProto::default()
     };
@@ -31,8 +31,8 @@ fn all_of_it_in_one_error() {
   weight 'half': element type string
   NonMaxSuppression (node 'NonMaxSuppression_a', center_point_box=1)
   If (node 'If_c', then_branch=graph)
-  TopK (node 'If_c/TopK_t')
-  Gelu (node 'Gelu_d'): supported in operator sets 20 to 21, but the model is of 13
+  Unique (node 'If_c/Unique_t')
+  Gelu (node 'Gelu_d'): supported in operator sets 20 to 28, but the model is of 13
   Resize (node 'Resize_e', mode=cubic): mode 'cubic'
   com.example.Magic (node 'Magic_f')"
     );

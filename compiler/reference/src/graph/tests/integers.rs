@@ -1,7 +1,6 @@
 use avocet_ir::op::{Binary, ReduceKind, Unary};
 
 use super::*;
-use crate::graph::EvaluateError;
 
 fn ints(op: &Op, inputs: &[&Tensor]) -> Vec<i64> {
     eval(op, inputs).as_i64().expect("i64 result").to_vec()
@@ -24,11 +23,19 @@ fn arithmetic_wraps_and_divides_towards_zero() {
 }
 
 #[test]
-fn impossible_arithmetic_is_an_error() {
-    let (one, zero, minus) = (ti(&[], &[1]), ti(&[], &[0]), ti(&[], &[-1]));
-    assert_eq!(evaluate(&Op::Binary(Binary::Div), &[&one, &zero]), Err(EvaluateError::DivisionByZero));
-    assert_eq!(evaluate(&Op::Binary(Binary::Pow), &[&one, &minus]), Err(EvaluateError::Exponent(-1)));
-    let error = evaluate(&Op::Unary(Unary::Exp), &[&one]).expect_err("exp of an integer");
+fn arithmetic_is_total() {
+    let (a, zero) = (ti(&[3], &[1, -7, i64::MIN]), ti(&[], &[0]));
+    for op in [Binary::Div, Binary::Rem, Binary::Mod] {
+        assert_eq!(ints(&Op::Binary(op), &[&a, &zero]), [0, 0, 0]);
+    }
+    let (bases, powers) = (ti(&[5], &[1, -1, -1, 2, 0]), ti(&[5], &[-3, -3, -2, -1, -1]));
+    assert_eq!(ints(&Op::Binary(Binary::Pow), &[&bases, &powers]), [1, -1, 1, 0, 0]);
+    assert_eq!(ints(&Op::Binary(Binary::Mod), &[&ti(&[2], &[-7, 7]), &ti(&[2], &[3, -3])]), [2, -2]);
+    assert_eq!(ints(&Op::Binary(Binary::Rem), &[&ti(&[2], &[-7, 7]), &ti(&[2], &[3, -3])]), [-1, 1]);
+    let (ones, amounts) = (ti(&[4], &[1, 1, -8, -8]), ti(&[4], &[64, -1, 1, 99]));
+    assert_eq!(ints(&Op::Binary(Binary::ShiftLeft), &[&ones, &amounts]), [0, 0, -16, 0]);
+    assert_eq!(ints(&Op::Binary(Binary::ShiftRight), &[&ones, &amounts]), [0, 0, -4, -1]);
+    let error = evaluate(&Op::Unary(Unary::Exp), &[&ti(&[], &[1])]).expect_err("exp of an integer");
     assert_eq!(error.to_string(), "exp is not evaluated on elements of type i64");
 }
 

@@ -1,0 +1,120 @@
+//! Convolutions with weights that are computed, and what turns a transposed convolution into a plain one.
+
+use avocet_ir::op::{Conv, Op, PadMode, Padding, SliceAxis};
+use avocet_ir::{Value, infer};
+
+use super::super::attributes::{Problem, invalid};
+use super::super::import::{Importer, Node};
+use super::movement::whole;
+
+/// A convolution of an image in NCHW. Kernels pack the weights, so they must be constant; with computed ones it is a gather
+/// of what is under the window at each position, and a product of matrices.
+pub(super) fn add(
+    importer: &mut Importer,
+    node: &Node,
+    conv: Conv,
+    x: Value,
+    w: Value,
+) -> Result<Value, Problem> {
+    if importer.graph.as_constant(w).is_some() {
+        return importer.add(node, Op::Conv(conv), &[x, w]);
+    }
+    let Padding { top, left, bottom, right } = conv.padding;
+    let types = [importer.ty(x), importer.ty(w)];
+    let [result] = &infer::infer(&Op::Conv(conv.clone()), &types)?[..] else {
+        return invalid("a convolution without a result");
+    };
+    let (&[_, outputs, rows, columns], &[_, per_group, height, width]) = (result.dims(), types[1].dims())
+    else {
+        return invalid("a convolution that is not of images");
+    };
+    let (batch, groups) = (result.dims()[0], conv.groups);
+    let amounts = vec![(0, 0), (0, 0), (top, bottom), (left, right)];
+    let x = match conv.padding.is_none() {
+        true => x,
+        false => importer.add(node, Op::Pad { amounts, mode: PadMode::Constant(0.0) }, &[x])?,
+    };
+    let padded = importer.ty(x);
+    let &[_, channels, padded_rows, padded_columns] = padded.dims() else { return invalid("no image") };
+    let (taps, positions) = (per_group * height * width, rows * columns);
+    let numbers = importer.table(node, &[groups, taps, positions], |at| {
+        let [group, tap, position] = *at else { return 0 };
+        let channel = group * per_group + tap / (height * width);
+        let row = position / columns * conv.strides[0] + tap / width % height * conv.dilations[0];
+        let column = position % columns * conv.strides[1] + tap % width * conv.dilations[1];
+        ((channel * padded_rows + row) * padded_columns + column) as i64
+    })?;
+    let flat = importer.reshape(node, x, &[batch, channels * padded_rows * padded_columns])?;
+    let windows = importer.add(node, Op::Gather { axis: 1 }, &[flat, numbers])?;
+    let weights = importer.reshape(node, w, &[groups, outputs / groups, taps])?;
+    let product = Op::MatMul { transpose_a: false, transpose_b: false };
+    let y = importer.add(node, product, &[weights, windows])?;
+    importer.reshape(node, y, &[batch, outputs, rows, columns])
+}
+
+/// An image with zeros between its elements, so that they are as far apart as the strides say, and so many around it; negative
+/// amounts cut.
+pub(super) fn spread(
+    importer: &mut Importer,
+    node: &Node,
+    x: Value,
+    strides: [usize; 2],
+    pads: [[i64; 2]; 2],
+) -> Result<Value, Problem> {
+    let zeros = PadMode::Constant(0.0);
+    let mut y = x;
+    for axis in [2, 3] {
+        let stride = strides[axis - 2];
+        let mut dims = importer.ty(y).dims().to_vec();
+        let extent = dims[axis];
+        if stride > 1 {
+            dims.insert(axis + 1, 1);
+            y = importer.reshape(node, y, &dims)?;
+            let mut amounts = vec![(0, 0); dims.len()];
+            amounts[axis + 1].1 = stride - 1;
+            y = importer.add(node, Op::Pad { amounts, mode: zeros }, &[y])?;
+            dims.remove(axis + 1);
+            let Some(wide) = extent.checked_mul(stride) else { return invalid("strides beyond all memory") };
+            dims[axis] = wide;
+            y = importer.reshape(node, y, &dims)?;
+        }
+        let [before, after] = pads[axis - 2];
+        let shape = importer.ty(y).shape;
+        let mut axes = whole(&shape);
+        let cut = |amount: i64| usize::try_from(-amount.min(0)).unwrap_or(usize::MAX);
+        let length =
+            ((extent - 1) * stride + 1).checked_sub(cut(before)).and_then(|l| l.checked_sub(cut(after)));
+        let Some(count) = length else { return invalid(format!("padding that cuts all of {shape}")) };
+        axes[axis] = SliceAxis { start: if count == 0 { 0 } else { cut(before) }, count, step: 1 };
+        if axes != whole(&shape) {
+            y = importer.add(node, Op::Slice { axes }, &[y])?;
+        }
+        if before > 0 || after > 0 {
+            let mut amounts = vec![(0, 0); shape.rank()];
+            amounts[axis] = (before.max(0) as usize, after.max(0) as usize);
+            y = importer.add(node, Op::Pad { amounts, mode: zeros }, &[y])?;
+        }
+    }
+    Ok(y)
+}
+
+/// Weights `[inputs, outputs of a group, ..]` as `[outputs, inputs of a group, ..]`, the other way round in each direction.
+pub(super) fn flipped(
+    importer: &mut Importer,
+    node: &Node,
+    w: Value,
+    groups: usize,
+) -> Result<Value, Problem> {
+    let &[inputs, outputs, height, width] = importer.ty(w).dims() else {
+        return invalid("weights of another rank");
+    };
+    let y = importer.reshape(node, w, &[groups, inputs / groups, outputs, height, width])?;
+    let y = importer.add(node, Op::Transpose { perm: vec![0, 2, 1, 3, 4] }, &[y])?;
+    let y = importer.reshape(node, y, &[groups * outputs, inputs / groups, height, width])?;
+    let mut axes = whole(&importer.ty(y).shape);
+    for axis in [2, 3] {
+        let count = axes[axis].count;
+        axes[axis] = SliceAxis { start: count - 1, count, step: -1 };
+    }
+    importer.add(node, Op::Slice { axes }, &[y])
+}
