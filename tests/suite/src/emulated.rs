@@ -6,8 +6,10 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use avocet::{Artifact, DType, Tensor};
+use avocet::{Artifact, Tensor};
 use avocet_backend_tests::emulator::{Emulator, missing};
+
+use crate::npy;
 
 /// A program with networks in it, running.
 pub struct Networks {
@@ -66,9 +68,10 @@ impl Networks {
         let input = self.child.stdin.as_mut().expect("a pipe");
         let mut request = u32::try_from(number).expect("few networks").to_le_bytes().to_vec();
         for (port, tensor) in program.inputs.iter().zip(inputs) {
-            let values = tensor.as_f32().filter(|_| tensor.ty() == port.ty);
-            let values = values.ok_or_else(|| format!("input '{}' is of another type", port.name))?;
-            request.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            if tensor.ty() != port.ty {
+                return Err(format!("input '{}' is of another type", port.name));
+            }
+            request.extend(tensor.data().to_le_bytes());
         }
         input.write_all(&request).and_then(|()| input.flush()).unwrap_or_else(gone);
         let output = self.child.stdout.as_mut().expect("a pipe");
@@ -78,13 +81,7 @@ impl Networks {
         for port in &program.outputs {
             let mut bytes = vec![0; port.ty.bytes()];
             output.read_exact(&mut bytes).unwrap_or_else(gone);
-            if port.ty.dtype != DType::F32 {
-                return Err(format!("output '{}' is {}", port.name, port.ty));
-            }
-            let values = bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().expect("four bytes")));
-            tensors.push(
-                Tensor::f32(port.ty.dims(), values.collect::<Vec<f32>>()).expect("as many as its shape says"),
-            );
+            tensors.push(npy::tensor(&port.ty, &bytes).map_err(|e| format!("output '{}': {e}", port.name))?);
         }
         match u32::from_le_bytes(status) {
             0 => Ok(tensors),

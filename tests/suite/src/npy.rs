@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use avocet_ir::{DType, Shape, Tensor, TensorData};
+use avocet_ir::{DType, Shape, Tensor, TensorData, TensorType};
 use thiserror::Error;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -127,8 +127,13 @@ pub fn decode(bytes: &[u8]) -> Result<Tensor, NpyError> {
         _ => return Err(malformed("fortran_order")),
     }
     let dims = entry(header, "shape").and_then(tuple).ok_or_else(|| malformed("shape"))?;
-    let shape = Shape::new(dims)?;
-    let expected = shape.elements() * dtype.bytes();
+    tensor(&TensorType::new(dtype, Shape::new(dims)?), data)
+}
+
+/// The tensor of this type whose elements are these bytes, little-endian.
+pub fn tensor(ty: &TensorType, data: &[u8]) -> Result<Tensor, NpyError> {
+    let (shape, dtype) = (ty.shape.clone(), ty.dtype);
+    let expected = ty.bytes();
     if data.len() != expected {
         return Err(NpyError::Length { shape, dtype, expected, got: data.len() });
     }
