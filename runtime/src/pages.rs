@@ -6,8 +6,9 @@ use crate::ALIGNMENT;
 
 /// Size of a large page, on x86-64, AArch64 and RISC-V with pages of 4 KiB.
 const LARGE_PAGE: usize = 2 << 20;
-/// Less than this stays on the heap: it would take a whole large page.
-const LEAST: usize = LARGE_PAGE / 2;
+/// So much of a large page must be used: less is on ordinary pages at the end of the memory, or on the heap, so that no more
+/// than half a megabyte is taken for nothing.
+const LEAST: usize = LARGE_PAGE / 4 * 3;
 
 /// Zeroed memory that begins at a large page.
 pub(crate) struct Pages {
@@ -28,8 +29,9 @@ impl Pages {
         let whole = bytes.checked_next_multiple_of(LARGE_PAGE)?.checked_add(LARGE_PAGE)?;
         let map = MmapMut::map_anon(whole).ok()?;
         let start = (map.as_ptr() as usize).wrapping_neg() % LARGE_PAGE;
+        let large = (bytes + LARGE_PAGE - LEAST) / LARGE_PAGE * LARGE_PAGE;
         // What there is without is ordinary pages.
-        let _ = map.advise_range(Advice::HugePage, start, whole - LARGE_PAGE);
+        let _ = map.advise_range(Advice::HugePage, start, large);
         Some(Pages { map, start, bytes })
     }
 

@@ -53,16 +53,16 @@ static void *memory(size_t bytes) {
 
 /* The arena on large pages, as the generated header advises. */
 static void *arena(size_t bytes) {
-    const size_t page = 2 << 20;
+    /* Of the last page three quarters must be used: less is on ordinary pages. */
+    const size_t page = 2 << 20, large = (bytes + page / 4) / page * page;
     void *p;
-    if (bytes < page / 2) return memory(bytes);
-    bytes = (bytes + page - 1) / page * page;
-    p = aligned_alloc(page, bytes);
+    if (!large) return memory(bytes);
+    p = aligned_alloc(page, (bytes + page - 1) / page * page);
     if (!p) {
         perror("arena");
         exit(2);
     }
-    madvise(p, bytes, MADV_HUGEPAGE);
+    madvise(p, large, MADV_HUGEPAGE);
     return p;
 }
 

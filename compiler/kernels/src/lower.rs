@@ -143,7 +143,8 @@ fn check_places(problem: &Problem) -> Result<(), LowerError> {
     if problem.plane.is_some() && !matches!(problem.schedule, Schedule::Direct(_)) {
         return Err(LowerError::unsupported(problem, format!("{} on planes", problem.op.name())));
     }
-    if !(takes_columns && of_floats) && !problem.is_dense() {
+    let fits = problem.is_dense() || (takes_columns && of_floats);
+    if !fits {
         return Err(LowerError::unsupported(
             problem,
             format!("{} on columns of a tensor", problem.op.name()),
