@@ -34,6 +34,7 @@ use crate::epilogue::{self, Epilogue};
 use crate::lower::LowerError;
 use crate::microkernel::{self, Block, Step};
 use crate::problem::Problem;
+use crate::winograd::spread;
 use crate::{gemm, pack};
 
 /// Products.
@@ -130,12 +131,6 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
     let in_place = if overlaps { Vec::new() } else { strassen.epilogue.in_place(2) };
     epilogue::call(emitter, b.finish(), operands, in_place);
     Ok(())
-}
-
-/// Distance between rows of sums: an odd number of cache lines, so that those used together are in different sets.
-fn spread(elements: usize) -> usize {
-    const LINE: usize = 16;
-    (elements.div_ceil(LINE) | 1) * LINE
 }
 
 /// Panels of the right operands of the seven products, those of the same columns of either half together, in the order in

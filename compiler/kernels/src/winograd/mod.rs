@@ -50,9 +50,9 @@ struct Sizes {
 /// Elements of a cache line.
 const LINE: usize = 16;
 
-/// Distance between the matrices of two positions that have so many elements: an odd number of cache lines, because a
-/// tile's elements at all positions are used together, and with a power of two they would all be in one set of the cache.
-fn spread(elements: usize) -> usize {
+/// Distance between two runs of so many elements, such as the matrices of two positions: an odd number of cache lines, because
+/// a tile's elements at all positions are used together, and with a power of two they would all be in one set of the cache.
+pub(crate) fn spread(elements: usize) -> usize {
     (elements.div_ceil(LINE) | 1) * LINE
 }
 
