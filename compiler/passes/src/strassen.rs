@@ -86,20 +86,9 @@ fn cost(quarter: Product, tile: Tile, products: &Products, machine: &Machine) ->
 mod tests {
     use super::*;
     use crate::schedule::{ScheduleOptions, schedule};
-    use crate::testing::Network;
+    use crate::testing::{AVX2, AVX512, Network};
     use crate::tests::compiled;
     use avocet_ir::schedule::Schedules;
-
-    const AVX512: Machine = Machine {
-        lanes: 16,
-        registers: 32,
-        multiply_add: 1,
-        loads: 1,
-        l2: 1 << 20,
-        permutes: true,
-        strassen: true,
-    };
-    const AVX2: Machine = Machine { lanes: 8, registers: 16, multiply_add: 2, loads: 2, ..AVX512 };
 
     /// How a pointwise convolution of so many pixels is computed.
     fn of(edge: usize, inputs: usize, outputs: usize, machine: &Machine, exact: bool) -> Schedule {

@@ -4,12 +4,27 @@ use avocet_ir::op::{Binary, Conv, Layout, Padding, Pool, PoolKind, ReduceKind, U
 use avocet_ir::{Graph, Op, Shape, Tensor, TensorType, Value};
 
 use crate::pass::{Context, Outcome, PassError};
+use crate::schedule::Machine;
 
 /// A graph under construction in which every node is valid and named by a number.
 pub(crate) struct Network {
     pub(crate) graph: Graph,
     count: u32,
 }
+
+/// A machine with AVX2 and a second cache of 256 KiB.
+pub(crate) const AVX2: Machine = Machine {
+    lanes: 8,
+    registers: 16,
+    multiply_add: 2,
+    loads: 2,
+    l2: 1 << 18,
+    permutes: true,
+    strassen: true,
+};
+/// One with AVX-512 and 1 MiB.
+pub(crate) const AVX512: Machine =
+    Machine { lanes: 16, registers: 32, multiply_add: 1, loads: 1, l2: 1 << 20, ..AVX2 };
 
 /// Numbers between -1 and 1 that look random and never change.
 pub(crate) fn noise(count: usize, seed: u32) -> Vec<f32> {

@@ -237,17 +237,8 @@ mod tests {
 
     use super::*;
     use crate::schedule::schedule;
-    use crate::testing::Network;
+    use crate::testing::{AVX2, Network};
 
-    const MACHINE: Machine = Machine {
-        lanes: 8,
-        registers: 16,
-        multiply_add: 2,
-        loads: 2,
-        l2: 1 << 18,
-        permutes: true,
-        strassen: true,
-    };
     const PLAIN: ScheduleOptions = ScheduleOptions { exact: false };
 
     /// A 3x3 convolution, a depthwise one, a pointwise one and a pooling, after all passes.
@@ -265,10 +256,10 @@ mod tests {
     #[test]
     fn every_candidate_is_possible_and_the_first_is_the_models() {
         let graph = network();
-        let schedules = schedule(&graph, &MACHINE, PLAIN).expect("acyclic");
+        let schedules = schedule(&graph, &AVX2, PLAIN).expect("acyclic");
         for (&id, &chosen) in &schedules.nodes {
             for most in [1, 2, 12, 1000] {
-                let candidates = candidates(&graph, id, &MACHINE, PLAIN, most);
+                let candidates = candidates(&graph, id, &AVX2, PLAIN, most);
                 if chosen == Schedule::Alias {
                     assert_eq!(candidates, []);
                     continue;
@@ -276,11 +267,7 @@ mod tests {
                 assert_eq!(candidates[0].schedule, chosen);
                 assert!(candidates.len() <= most);
                 for (place, candidate) in candidates.iter().enumerate() {
-                    assert_eq!(
-                        check(&graph, id, candidate.schedule, &MACHINE, PLAIN),
-                        Ok(()),
-                        "{candidate:?}"
-                    );
+                    assert_eq!(check(&graph, id, candidate.schedule, &AVX2, PLAIN), Ok(()), "{candidate:?}");
                     assert!(candidates[..place].iter().all(|c| c.schedule != candidate.schedule));
                 }
             }
@@ -292,7 +279,7 @@ mod tests {
         let graph = network();
         let of = |name: &str| {
             let id = graph.ids().find(|&id| family_name(&graph, id) == name).expect("there");
-            candidates(&graph, id, &MACHINE, PLAIN, 14)
+            candidates(&graph, id, &AVX2, PLAIN, 14)
         };
         let direct = of("direct");
         let winograd = |c: &Candidate| matches!(c.schedule, Schedule::Winograd(_));
@@ -305,7 +292,7 @@ mod tests {
     }
 
     fn family_name(graph: &Graph, id: NodeId) -> &'static str {
-        match family::family(graph, id, &MACHINE) {
+        match family::family(graph, id, &AVX2) {
             Some(Family::Products(Products { kind: Kind::Gemm, .. })) => "gemm",
             Some(Family::Products(Products { kind: Kind::Direct, .. })) => "direct",
             _ => "other",
@@ -319,7 +306,7 @@ mod tests {
         let (direct, gemm) = (id("direct"), id("gemm"));
         let is = |id, text: &str, options| {
             let schedule: Schedule = text.parse().expect("a schedule");
-            check(&graph, id, schedule, &MACHINE, options)
+            check(&graph, id, schedule, &AVX2, options)
         };
         assert_eq!(is(gemm, "gemm 4x2x8 positions", PLAIN), Ok(()));
         for text in [
@@ -358,13 +345,13 @@ mod tests {
     fn choices_take_the_place_of_the_models() {
         let graph = network();
         let id = graph.ids().find(|&id| family_name(&graph, id) == "direct").expect("there");
-        let mut schedules = schedule(&graph, &MACHINE, PLAIN).expect("acyclic");
+        let mut schedules = schedule(&graph, &AVX2, PLAIN).expect("acyclic");
         let before = schedules.clone();
         let tile = Tile::new(2, 1, 8);
         let good = Schedule::Winograd(Winograd { tile, output: 2, rows: 3, panels: 2 });
         let apply = |schedules: &mut Schedules, choice| {
             let choices = [(graph.layer_text(id), choice), ("another layer".into(), choice)].into();
-            apply(&graph, schedules, &MACHINE, PLAIN, &choices)
+            apply(&graph, schedules, &AVX2, PLAIN, &choices)
         };
         let bad = Schedule::Depthwise(tile);
         let applied = apply(&mut schedules, bad);

@@ -139,23 +139,13 @@ fn reads_columns(graph: &Graph, id: NodeId, input: usize, schedules: &Schedules)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::{Machine, ScheduleOptions, schedule};
-    use crate::testing::Network;
+    use crate::schedule::{ScheduleOptions, schedule};
+    use crate::testing::{AVX2, Network};
     use crate::tests::compiled;
-
-    const MACHINE: Machine = Machine {
-        lanes: 8,
-        registers: 16,
-        multiply_add: 2,
-        loads: 2,
-        l2: 1 << 18,
-        permutes: true,
-        strassen: true,
-    };
 
     fn text(net: Network, result: Value) -> String {
         let graph = compiled(&net.finish(result));
-        schedule(&graph, &MACHINE, ScheduleOptions { exact: true }).expect("acyclic").to_text(&graph)
+        schedule(&graph, &AVX2, ScheduleOptions { exact: true }).expect("acyclic").to_text(&graph)
     }
 
     fn channels(count: usize, start: usize) -> Op {

@@ -163,25 +163,7 @@ fn candidate(sizes: &Sizes, transform: &Transform, rows: usize, machine: &Machin
 mod tests {
     use super::*;
     use crate::family::{Kind, Products};
-
-    const AVX2: Machine = Machine {
-        lanes: 8,
-        registers: 16,
-        multiply_add: 2,
-        loads: 2,
-        l2: 1 << 18,
-        permutes: true,
-        strassen: true,
-    };
-    const AVX512: Machine = Machine {
-        lanes: 16,
-        registers: 32,
-        multiply_add: 1,
-        loads: 1,
-        l2: 1 << 20,
-        permutes: true,
-        strassen: true,
-    };
+    use crate::testing::{AVX2, AVX512};
 
     fn of(edge: usize, inputs: usize, outputs: usize, machine: &Machine) -> Option<Winograd> {
         let sizes = Sizes { batch: 1, result: [edge, edge], inputs, outputs };

@@ -15,25 +15,30 @@ pub struct OperatorCase {
     pub opset: u32,
     /// Operators of the model, sorted, each once.
     pub operators: Vec<String>,
+    /// What it consists of.
     #[serde(skip)]
-    folder: PathBuf,
+    pub files: Files,
 }
 
-impl OperatorCase {
-    /// Tells it the folder of all cases.
-    pub(crate) fn place(&mut self, all: &Path) {
-        self.folder = all.join(&self.name);
+/// The folder of a case: a model, inputs and expected outputs.
+#[derive(Clone, Debug, Default)]
+pub struct Files(PathBuf);
+
+impl Files {
+    /// Those of this name in the folder of all cases.
+    pub(crate) fn new(all: &Path, name: &str) -> Self {
+        Files(all.join(name))
     }
 
     /// The ONNX file.
     pub fn model(&self) -> PathBuf {
-        self.folder.join("model.onnx")
+        self.0.join("model.onnx")
     }
 
     /// Reads inputs and expected outputs.
     pub fn run(&self) -> Result<Run, OracleError> {
-        let inputs = read_values(&self.folder, "input")?;
-        let outputs = read_values(&self.folder, "output")?;
+        let inputs = read_values(&self.0, "input")?;
+        let outputs = read_values(&self.0, "output")?;
         Ok(Run { inputs, outputs })
     }
 }
@@ -47,25 +52,7 @@ pub struct NodeTest {
     pub out_of_scope: Option<String>,
     /// Inputs that decide shapes and became part of the model.
     pub given: Vec<String>,
+    /// What it consists of.
     #[serde(skip)]
-    folder: PathBuf,
-}
-
-impl NodeTest {
-    /// Tells it the folder of all cases.
-    pub(crate) fn place(&mut self, all: &Path) {
-        self.folder = all.join(&self.name);
-    }
-
-    /// The ONNX file.
-    pub fn model(&self) -> PathBuf {
-        self.folder.join("model.onnx")
-    }
-
-    /// Reads inputs and expected outputs.
-    pub fn run(&self) -> Result<Run, OracleError> {
-        let inputs = read_values(&self.folder, "input")?;
-        let outputs = read_values(&self.folder, "output")?;
-        Ok(Run { inputs, outputs })
-    }
+    pub files: Files,
 }

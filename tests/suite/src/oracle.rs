@@ -23,7 +23,7 @@ use thiserror::Error;
 use crate::files::{self, CommandError};
 use crate::npy::{self, NpyError};
 
-pub use crate::cases::{NodeTest, OperatorCase};
+pub use crate::cases::{Files, NodeTest, OperatorCase};
 
 /// What the environment is made from, in the order of installation, each with further arguments of `pip install`.
 const REQUIREMENTS: [(&str, &[&str]); 2] =
@@ -231,7 +231,7 @@ impl Oracle {
         let folder = self.data_folder("operators")?;
         let mut cases: Vec<OperatorCase> = read_json(&folder.join("cases.json"))?;
         for case in &mut cases {
-            case.place(&folder);
+            case.files = Files::new(&folder, &case.name);
         }
         Ok(cases)
     }
@@ -242,7 +242,7 @@ impl Oracle {
         let mut tests: Vec<NodeTest> = read_json(&folder.join("cases.json"))?;
         tests.sort_by(|a, b| a.name.cmp(&b.name));
         for test in &mut tests {
-            test.place(&folder);
+            test.files = Files::new(&folder, &test.name);
         }
         Ok(tests)
     }
@@ -446,8 +446,8 @@ mod tests {
         let cases = oracle().operator_cases().unwrap();
         assert!(cases.len() >= 250, "{} cases", cases.len());
         for case in cases {
-            assert!(case.model().is_file(), "{}", case.name);
-            assert!(!case.run().unwrap().outputs.is_empty(), "{}", case.name);
+            assert!(case.files.model().is_file(), "{}", case.name);
+            assert!(!case.files.run().unwrap().outputs.is_empty(), "{}", case.name);
         }
     }
 

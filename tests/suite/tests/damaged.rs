@@ -14,7 +14,8 @@ use proptest::prelude::*;
 fn models() -> &'static [Vec<u8>] {
     static MODELS: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     MODELS.get_or_init(|| {
-        let mut paths: Vec<_> = oracle().operator_cases().unwrap().iter().map(|case| case.model()).collect();
+        let mut paths: Vec<_> =
+            oracle().operator_cases().unwrap().iter().map(|case| case.files.model()).collect();
         paths.push(oracle().trained_network("text_direction.onnx").unwrap());
         paths.iter().map(|path| std::fs::read(path).expect("a model")).collect()
     })

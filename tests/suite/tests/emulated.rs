@@ -26,7 +26,7 @@ fn operators(emulator: &Emulator) {
     let (mut cases, mut artifacts) = (Vec::new(), Vec::new());
     for case in oracle().operator_cases().unwrap() {
         // What is refused is so for every target; the test of the machine at hand holds the list of it.
-        let Ok(model) = Model::open(case.model(), &LoadOptions::default()) else { continue };
+        let Ok(model) = Model::open(case.files.model(), &LoadOptions::default()) else { continue };
         if model.compile(&Target::host(), &Options::default()).is_err() {
             continue;
         }
@@ -40,7 +40,7 @@ fn operators(emulator: &Emulator) {
     let mut networks = Networks::start(emulator, artifacts);
     let (mut report, mut failed) = (String::new(), 0);
     for (number, case) in cases.iter().enumerate() {
-        let expected = case.run().unwrap();
+        let expected = case.files.run().unwrap();
         let inputs: Vec<Tensor> = expected.inputs.iter().map(|t| t.tensor.clone()).collect();
         let result = networks.run(number, &inputs).and_then(|outputs| {
             for (got, expected) in outputs.iter().zip(&expected.outputs) {

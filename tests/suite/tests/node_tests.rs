@@ -35,7 +35,7 @@ fn run(test: &NodeTest, target: &Target) -> Outcome {
         return Outcome::Told(format!("out of scope: {reason}"));
     }
     let refused = |text: &str| Outcome::Told(format!("not supported: {}", reason(text)));
-    let model = match Model::open(test.model(), &LoadOptions::default()) {
+    let model = match Model::open(test.files.model(), &LoadOptions::default()) {
         Ok(model) => model,
         Err(error) => return refused(&error.to_string()),
     };
@@ -52,7 +52,7 @@ fn run(test: &NodeTest, target: &Target) -> Outcome {
 
 /// Runs the compiled test and compares all of its outputs.
 fn compared(test: &NodeTest, compiled: Result<avocet::Compiled, String>) -> Result<(), String> {
-    let (compiled, expected) = (compiled?, test.run().map_err(|e| e.to_string())?);
+    let (compiled, expected) = (compiled?, test.files.run().map_err(|e| e.to_string())?);
     let inputs: Vec<_> = expected.inputs.iter().map(|t| t.tensor.clone()).collect();
     let outputs = compiled.run(&inputs).map_err(|e| e.to_string())?;
     if outputs.len() != expected.outputs.len() {

@@ -10,10 +10,11 @@ use avocet_tests::oracle::{OperatorCase, oracle};
 const TOLERANCE: f64 = 1e-4;
 
 fn run(case: &OperatorCase, target: &Target) -> Result<(), String> {
-    let model = Model::open(case.model(), &LoadOptions::default()).map_err(|e| format!("refused: {e}"))?;
+    let model =
+        Model::open(case.files.model(), &LoadOptions::default()).map_err(|e| format!("refused: {e}"))?;
     let artifact = model.compile(target, &Options { verify: true, ..Options::default() });
     let compiled = artifact.map_err(|e| format!("refused: {e}"))?.jit().map_err(|e| e.to_string())?;
-    let expected = case.run().map_err(|e| e.to_string())?;
+    let expected = case.files.run().map_err(|e| e.to_string())?;
     let inputs: Vec<_> = expected.inputs.iter().map(|t| t.tensor.clone()).collect();
     let outputs = compiled.run(&inputs).map_err(|e| e.to_string())?;
     for (got, expected) in outputs.iter().zip(&expected.outputs) {

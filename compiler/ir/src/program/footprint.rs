@@ -7,32 +7,26 @@ use crate::kernel::{Address, BufferId, Expression, Kernel, Statement};
 /// More runs of neighbouring elements than this are not listed: the whole buffer is taken to be touched.
 const MOST_RUNS: usize = 1 << 20;
 
-/// Ranges of bytes of a buffer that a kernel loads from or stores to: sorted, disjoint, not adjacent. Where that would be
-/// too long a list, the one range of the whole buffer, which is right but not exact.
-pub(super) fn footprint(kernel: &Kernel, buffer: BufferId) -> Vec<Range<usize>> {
-    let mut walk = Walk { buffer, counts: Vec::new(), runs: Vec::new() };
-    let element = kernel.buffers[buffer.0].element.bytes();
-    if walk.block(&kernel.body).is_none() {
-        return std::iter::once(0..kernel.buffers[buffer.0].bytes()).collect();
-    }
-    let mut runs = walk.runs;
-    runs.sort_unstable_by_key(|run| run.start);
-    let mut merged: Vec<Range<usize>> = Vec::new();
-    for run in runs {
-        let run = run.start * element..run.end * element;
-        match merged.last_mut() {
-            Some(last) if run.start <= last.end => last.end = last.end.max(run.end),
-            _ => merged.push(run),
-        }
-    }
-    merged
-}
-
 impl Kernel {
-    /// Ranges of bytes of a buffer that the kernel loads from or stores to: sorted, disjoint, not adjacent. Exact, but for the
-    /// rare kernel of which the list would be too long: then it is the whole buffer.
+    /// Ranges of bytes of a buffer that the kernel loads from or stores to: sorted, disjoint, not adjacent. Where that would be
+    /// too long a list, or depends on data, the one range of the whole buffer, which is right but not exact.
     pub fn touched(&self, buffer: BufferId) -> Vec<Range<usize>> {
-        footprint(self, buffer)
+        let mut walk = Walk { buffer, counts: Vec::new(), runs: Vec::new() };
+        let element = self.buffers[buffer.0].element.bytes();
+        if walk.block(&self.body).is_none() {
+            return std::iter::once(0..self.buffers[buffer.0].bytes()).collect();
+        }
+        let mut runs = walk.runs;
+        runs.sort_unstable_by_key(|run| run.start);
+        let mut merged: Vec<Range<usize>> = Vec::new();
+        for run in runs {
+            let run = run.start * element..run.end * element;
+            match merged.last_mut() {
+                Some(last) if run.start <= last.end => last.end = last.end.max(run.end),
+                _ => merged.push(run),
+            }
+        }
+        merged
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::footprint::{footprint, meet};
+use super::footprint::meet;
 use super::{ALIGNMENT, Call, Program, ProgramError, Step, Storage};
 use crate::kernel::{Access, BufferId};
 
@@ -93,7 +93,7 @@ impl Program {
                     for u in [one, other] {
                         let key = (u.call.kernel, u.argument);
                         let kernel = &self.kernels[u.call.kernel];
-                        footprints.entry(key).or_insert_with(|| footprint(kernel, BufferId(u.argument)));
+                        footprints.entry(key).or_insert_with(|| kernel.touched(BufferId(u.argument)));
                     }
                     let touched =
                         |u: &Use<'_>| (&footprints[&(u.call.kernel, u.argument)][..], u.bytes.start);
@@ -141,7 +141,7 @@ impl Program {
                         call.in_place.contains(&(other, number)) && argument.offset == written.offset;
                     // Buffers may lie across each other, as columns of a matrix do, if the bytes that are touched don't.
                     let meet = || {
-                        let touched = |number: usize| footprint(kernel, BufferId(number));
+                        let touched = |number: usize| kernel.touched(BufferId(number));
                         let (one, two) = (touched(number), touched(other));
                         meet((&one, written.offset), (&two, argument.offset))
                     };
