@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::graph::{Graph, NodeId};
 use crate::kernel::{Element, Expression, Kernel, Statement};
-use crate::op::Op;
+use crate::op::{Op, Region};
 
 /// Cost of one node or of a sum of nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,8 @@ pub struct Cost {
 }
 
 /// Cost of each node that is computed, in topological order, and their sum. A constant that several nodes share is
-/// counted with the first.
+/// counted with the first. A node that holds graphs costs what they cost: the parameters of all, the work of the dearer branch
+/// or of all iterations.
 pub fn costs(graph: &Graph) -> (Vec<(NodeId, Cost)>, Cost) {
     let mut seen = BTreeSet::new();
     let mut nodes = Vec::new();
@@ -66,11 +67,23 @@ fn node(graph: &Graph, id: NodeId, seen: &mut BTreeSet<NodeId>) -> Cost {
         cost.parameters += if learned { elements } else { 0 };
         cost.weight_bytes += tensor.ty().bytes() as u64;
     }
+    for region in node.op.regions() {
+        let (_, inner) = costs(region.graph());
+        cost.parameters += inner.parameters;
+        cost.weight_bytes += inner.weight_bytes;
+    }
     cost
 }
 
 fn multiply_adds(graph: &Graph, id: NodeId) -> u64 {
     let (node, inputs) = (graph.node(id), graph.inputs(id));
+    let within = |region: &Region| costs(region.graph()).1.multiply_adds;
+    match &node.op {
+        // At most: the dearer branch, all iterations.
+        Op::If { then, otherwise } => return within(then).max(within(otherwise)),
+        Op::Loop(repeated) => return within(&repeated.body).saturating_mul(repeated.count as u64),
+        _ => {}
+    }
     let results = node.outputs[0].shape.elements() as u64;
     let each = match &node.op {
         Op::Conv(_) => graph.ty(inputs[1]).dims()[1..].iter().map(|&d| d as u64).product(),

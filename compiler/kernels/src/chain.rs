@@ -140,7 +140,7 @@ pub(crate) fn step(
                     let output = match part.strips.get(number) {
                         Some(&storage) => {
                             let offset = (stage.first - stage.held.start) * row_bytes(&problems[number]);
-                            Argument { storage, offset }
+                            Argument::from(storage).after(offset)
                         }
                         None => lowering.value(graph, nodes[number].into()).after(slice.output_offset),
                     };
@@ -198,8 +198,8 @@ impl Part {
             let (element, lanes) = (Element::F32, problem.schedule.lanes());
             let copy = movement::copy("keep_rows", element, rows * row / element.bytes(), lanes);
             let kernel = lowering.kernel(copy);
-            let from = Argument { storage, offset: (start + shift) * row };
-            let to = Argument { storage, offset: start * row };
+            let from = Argument::from(storage).after((start + shift) * row);
+            let to = Argument::from(storage).after(start * row);
             let (arguments, node) = (vec![from, to], problem.name.into());
             self.calls.push(Call { kernel, arguments, in_place: Vec::new(), node });
         }

@@ -7,6 +7,7 @@
 //! A generator is added as one file and one line in [`lower()`]'s table.
 
 mod chain;
+mod control;
 mod depthwise;
 mod direct;
 mod elementwise;

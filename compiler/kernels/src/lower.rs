@@ -19,7 +19,7 @@ use avocet_ir::{DType, Graph, GraphError, NodeId, TensorType, Value};
 use crate::emitter::Emitter;
 use crate::problem::{Problem, width};
 use crate::{
-    chain, depthwise, direct, elementwise, gemm, movement, packed_groups, parts, pool, positions, reduce,
+    chain, control, depthwise, direct, elementwise, gemm, movement, packed_groups, parts, pool, positions, reduce,
     resize, scalars, strassen, winograd,
 };
 
@@ -194,6 +194,7 @@ impl Lowering {
             outputs: graph.outputs().iter().map(|o| port(&o.name, graph.ty(o.value))).collect(),
             kernels: Vec::new(),
             steps: Vec::new(),
+            controls: Vec::new(),
             temporaries: Vec::new(),
             constants: Vec::new(),
             plan: None,
@@ -214,6 +215,9 @@ impl Lowering {
         // The value whose storage an alias shares.
         let mut root: HashMap<Value, Value> = HashMap::new();
         for &id in &order {
+            // Results of nodes that have several are computed for themselves.
+            let ports = 1..graph.node(id).outputs.len();
+            root.extend(ports.map(|port| Value { node: id, port }).map(|value| (value, value)));
             let value = Value::from(id);
             // A concatenation without code has memory of its own, in which its inputs lie, and a view its own place.
             let apart = matches!(graph.node(id).op, Op::Concat { .. }) || schedules.views.contains_key(&id);
@@ -253,6 +257,14 @@ impl Lowering {
                 },
             };
             self.storage.insert(value, storage);
+            for port in 1..graph.node(id).outputs.len() {
+                let value = Value { node: id, port };
+                let storage = match written.get(&value) {
+                    Some(&output) => output,
+                    None => self.temporary(graph.ty(value).bytes()),
+                };
+                self.storage.insert(value, storage.into());
+            }
         }
         self.places = schedules.views.keys().map(|&id| (id, schedules.place(id))).collect();
         Ok(())
@@ -272,6 +284,9 @@ impl Lowering {
         let node = graph.node(id);
         if matches!(node.op, Op::Input(_) | Op::Constant(_)) {
             return Ok(());
+        }
+        if !node.op.regions().is_empty() {
+            return control::node(self, graph, id, schedules);
         }
         let schedule = scheduled(graph, id, schedules)?;
         if schedule == Schedule::Alias || node.outputs[0].shape.elements() == 0 {
@@ -370,7 +385,7 @@ pub(crate) fn problem<'a>(
 }
 
 /// A plain copy of a tensor, 16 bytes at a time: narrower than the target's vectors perhaps, but a copy is rare.
-fn copy(ty: &TensorType, scalar: bool) -> Kernel {
+pub(crate) fn copy(ty: &TensorType, scalar: bool) -> Kernel {
     let element = Element::from(ty.dtype);
     movement::copy("copy", element, ty.shape.elements(), if scalar { 1 } else { 16 / element.bytes() })
 }

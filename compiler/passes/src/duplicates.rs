@@ -21,8 +21,8 @@ pub(crate) fn run(graph: &mut Graph, _: &Context<'_>) -> Result<Outcome, PassErr
     let mut seen: HashMap<(u64, Vec<Value>), Vec<NodeId>> = HashMap::new();
     for id in graph.topological()? {
         let node = graph.node(id);
-        // Two inputs of the network are never the same.
-        if matches!(node.op, Op::Input(_)) {
+        // Two inputs of the network are never the same, nor are regions.
+        if matches!(node.op, Op::Input(_)) || !node.op.regions().is_empty() {
             continue;
         }
         let alike = seen.entry((fingerprint(&node.op), graph.inputs(id))).or_default();

@@ -196,13 +196,13 @@ impl Windows {
     }
 }
 
-/// The family of a node; none for inputs and constants.
+/// The family of a node; none for inputs, constants, and what holds regions.
 pub(crate) fn family(graph: &Graph, id: NodeId, machine: &Machine) -> Option<Family> {
     let node = graph.node(id);
     let inputs = graph.inputs(id);
     let output = &node.outputs[0].shape;
     Some(match &node.op {
-        Op::Input(_) | Op::Constant(_) => return None,
+        Op::Input(_) | Op::Constant(_) | Op::If { .. } | Op::Loop(_) => return None,
         Op::Reshape { .. } | Op::Identity if node.epilogue.is_empty() => Family::Alias,
         Op::Conv(conv) => {
             convolution(conv, graph.ty(inputs[0]), graph.ty(inputs[1]), &node.outputs[0], machine)

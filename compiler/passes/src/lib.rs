@@ -32,6 +32,8 @@ mod matmul_operands;
 mod nhwc;
 mod padding;
 mod rearrangements;
+mod region_layouts;
+mod regions;
 mod reshapes;
 mod results;
 mod rewrite;

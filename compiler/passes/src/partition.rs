@@ -42,6 +42,11 @@ pub fn partition(graph: &Graph, schedules: &mut Schedules, machine: &Machine, pa
     let splits =
         splits.filter_map(|(&id, &schedule)| Some((id, partitioner.split(id, schedule, schedules)?)));
     schedules.splits = splits.collect();
+    for (&id, inner) in &mut schedules.regions {
+        for (region, schedules) in graph.node(id).op.regions().into_iter().zip(inner) {
+            self::partition(region.graph(), schedules, machine, partition);
+        }
+    }
 }
 
 struct Partitioner<'a> {

@@ -76,6 +76,14 @@ pub enum PassError {
     /// A rewrite was refused by the graph.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// A pass failed on a graph within the graph.
+    #[error("in '{region}': {problem}")]
+    Region {
+        /// Name of the graph within.
+        region: String,
+        /// What went wrong there.
+        problem: String,
+    },
     /// A constant or shape could not be made.
     #[error(transparent)]
     Tensor(#[from] TensorError),

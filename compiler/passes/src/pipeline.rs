@@ -6,13 +6,15 @@ use thiserror::Error;
 use crate::pass::{Context, Outcome, Pass, PassError};
 use crate::{
     activations, affine, channel_shuffle, concat, constant_folding, dead_code, duplicates, epilogue, gates,
-    identity, matmul_operands, nhwc, padding, rearrangements, reshapes, results, transposes,
+    identity, matmul_operands, nhwc, padding, rearrangements, region_layouts, regions, reshapes, results, transposes,
 };
 
 /// Every pass, in order.
 pub const PIPELINE: &[Pass] = &[
     // First, so that the passes below look at what matters only, and "the only user" means what it says.
     Pass { name: "dead-code", run: dead_code::run },
+    // Each region as a network of its own, before anything here depends on what it reads.
+    Pass { name: "regions", run: regions::run },
     // Exporters compute parameters in the graph; everything below wants them as constants.
     Pass { name: "constant-folding", run: constant_folding::run },
     // Patterns should not have to look through operators that do nothing.
@@ -31,6 +33,8 @@ pub const PIPELINE: &[Pass] = &[
     // Before the layouts too: batch norm in NHWC would be one operator more to carry transpositions through.
     Pass { name: "affine", run: affine::run },
     Pass { name: "nhwc", run: nhwc::run },
+    // Transpositions at the borders of regions are to meet those that the layouts have just left around them.
+    Pass { name: "region-layouts", run: region_layouts::run },
     // Directly after what it cleans up.
     Pass { name: "transposes", run: transposes::run },
     // The transpositions that nothing uses any more would hide sole users from `gates`.

@@ -50,7 +50,12 @@ pub struct ScheduleOptions {
 pub fn schedule(graph: &Graph, machine: &Machine, options: ScheduleOptions) -> Result<Schedules, GraphError> {
     let mut schedules = Schedules { scalar: machine.lanes == 1, ..Schedules::default() };
     for id in graph.topological()? {
-        if let Some(schedule) = choose(graph, id, machine, options) {
+        let regions = graph.node(id).op.regions();
+        if !regions.is_empty() {
+            let inner: Result<_, _> =
+                regions.iter().map(|region| schedule(region.graph(), machine, options)).collect();
+            schedules.regions.insert(id, inner?);
+        } else if let Some(schedule) = choose(graph, id, machine, options) {
             schedules.nodes.insert(id, schedule);
         }
     }

@@ -70,6 +70,13 @@ pub fn apply(
     if choices.is_empty() {
         return applied;
     }
+    for (&id, inner) in &mut schedules.regions {
+        for (region, schedules) in graph.node(id).op.regions().into_iter().zip(inner) {
+            let within = apply(region.graph(), schedules, machine, options, choices);
+            applied.nodes += within.nodes;
+            applied.refused.extend(within.refused);
+        }
+    }
     for (&id, schedule) in &mut schedules.nodes {
         let Some(&choice) = choices.get(&graph.layer_text(id)) else { continue };
         if *schedule == Schedule::Alias {

@@ -15,7 +15,9 @@ pub(crate) fn assign(graph: &Graph, schedules: &mut Schedules) -> Result<(), Gra
     for id in graph.topological()? {
         let node = graph.node(id);
         let scheduled = matches!(schedules.nodes.get(&id), Some(Schedule::Vector { .. }));
-        if !scheduled || !node.epilogue.is_empty() || node.outputs[0].dtype != DType::F32 {
+        // Views are named by nodes, so what several results come from is none.
+        let single = graph.inputs(id).iter().all(|value| graph.node(value.node).outputs.len() == 1);
+        if !scheduled || !single || !node.epilogue.is_empty() || node.outputs[0].dtype != DType::F32 {
             continue;
         }
         let views = match &node.op {

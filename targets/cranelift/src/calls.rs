@@ -20,6 +20,8 @@ pub(crate) struct Placed<'a> {
     pub(crate) kernels: &'a [FuncId],
     /// The constants' block, when it is in the module.
     pub(crate) weights: Option<DataId>,
+    /// Offset of each constant in the block.
+    pub(crate) constants: &'a [usize],
 }
 
 /// Slots of a frame.
@@ -29,6 +31,8 @@ pub(crate) enum Slot {
     Output(usize),
     Arena,
     Weights,
+    /// Number of the innermost loop's iteration, in place of a pointer.
+    Iteration,
 }
 
 impl Slot {
@@ -40,12 +44,13 @@ impl Slot {
             Slot::Output(i) => inputs + i,
             Slot::Arena => inputs + outputs,
             Slot::Weights => inputs + outputs + 1,
+            Slot::Iteration => inputs + outputs + 2,
         }
     }
 
     /// Slots in the frame of a program.
     pub(crate) fn count(program: &Program) -> usize {
-        Slot::Weights.number(program) + 1
+        Slot::Iteration.number(program) + 1
     }
 }
 
@@ -65,29 +70,43 @@ impl Placed<'_> {
         calls: &[Call],
         base: &mut dyn FnMut(&mut FunctionBuilder<'_>, &mut dyn Module, Slot) -> Option<Value>,
     ) {
-        let program = self.program;
-        let (constants, _) = program.constant_layout();
         for call in calls {
             let mut arguments = Vec::with_capacity(call.arguments.len());
-            for &Argument { storage, offset } in &call.arguments {
-                let (slot, start) = match storage {
-                    Storage::Input(i) => (Slot::Input(i), 0),
-                    Storage::Output(i) => (Slot::Output(i), 0),
-                    Storage::Constant(i) => (Slot::Weights, constants[i]),
-                    Storage::Temporary(i) => {
-                        (Slot::Arena, program.plan.as_ref().map_or(0, |plan| plan.offsets[i]))
-                    }
-                };
-                // Whatever a call refers to has a pointer: the entry function loads all that there are.
-                let Some(pointer) = base(builder, module, slot) else { continue };
-                arguments.push(match start + offset {
-                    0 => pointer,
-                    offset => builder.ins().iadd_imm_s(pointer, offset as i64),
-                });
+            for argument in &call.arguments {
+                arguments.extend(self.address(builder, module, argument, base));
             }
             let function = module.declare_func_in_func(self.kernels[call.kernel], builder.func);
             builder.ins().call(function, &arguments);
         }
+    }
+
+    /// Emits the address of an argument in the iteration at hand. Whatever is referred to has a pointer: the entry function
+    /// loads all that there are.
+    pub(crate) fn address(
+        self,
+        builder: &mut FunctionBuilder<'_>,
+        module: &mut dyn Module,
+        argument: &Argument,
+        base: &mut dyn FnMut(&mut FunctionBuilder<'_>, &mut dyn Module, Slot) -> Option<Value>,
+    ) -> Option<Value> {
+        let (program, Argument { storage, offset, stride }) = (self.program, *argument);
+        let (slot, start) = match storage {
+            Storage::Input(i) => (Slot::Input(i), 0),
+            Storage::Output(i) => (Slot::Output(i), 0),
+            Storage::Constant(i) => (Slot::Weights, self.constants[i]),
+            Storage::Temporary(i) => (Slot::Arena, program.plan.as_ref().map_or(0, |plan| plan.offsets[i])),
+        };
+        let mut pointer = base(builder, module, slot)?;
+        if start + offset != 0 {
+            pointer = builder.ins().iadd_imm_s(pointer, (start + offset) as i64);
+        }
+        if stride != 0
+            && let Some(iteration) = base(builder, module, Slot::Iteration)
+        {
+            let travel = builder.ins().imul_imm_s(iteration, stride);
+            pointer = builder.ins().iadd(pointer, travel);
+        }
+        Some(pointer)
     }
 
     /// Builds the function that runs one part of a step.

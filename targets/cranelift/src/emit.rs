@@ -30,6 +30,9 @@ pub enum EmitError {
     /// The object file could not be written.
     #[error("writing the object file: {0}")]
     Object(String),
+    /// Branches and loops of the program do not nest.
+    #[error("the program's branches and loops do not nest")]
+    Controls,
     /// The program has no memory plan.
     #[error("the program has no memory plan")]
     Unplanned,
@@ -124,7 +127,8 @@ pub(crate) fn define(
         Weights::Embedded if !program.constants.is_empty() => Some(weights_data(module, program, symbol)?),
         _ => None,
     };
-    let placed = Placed { program, kernels: &kernels, weights: data };
+    let (constants, _) = program.constant_layout();
+    let placed = Placed { program, kernels: &kernels, weights: data, constants: &constants };
     let mut bodies = Vec::with_capacity(program.steps.len());
     for (number, step) in program.steps.iter().enumerate() {
         let body = match step.parts.len() {
@@ -139,7 +143,7 @@ pub(crate) fn define(
         };
         bodies.push(body);
     }
-    let mut context = entry::build(placed, module, &bodies);
+    let mut context = entry::build(placed, module, &bodies)?;
     let name = format!("{symbol}_invoke");
     let id = module.declare_function(&name, Linkage::Export, &entry::signature(module.isa()))?;
     functions.push(define_function(module, id, &mut context)?);

@@ -11,21 +11,23 @@
 //! ```
 //!
 //! Every address is one of the caller's pointers plus a constant. The calls of a step of one part are here; a step of
-//! several parts is handed to `parallel_for`, or run part by part where the caller gives none. The function keeps nothing
+//! several parts is handed to `parallel_for`, or run part by part where the caller gives none. Branches and loops of the
+//! program are branches and loops here. The function keeps nothing
 //! between calls, so it is re-entrant as long as each caller brings an arena of its own.
 
-use avocet_ir::program::{ALIGNMENT, Port};
+use avocet_ir::program::{ALIGNMENT, Argument, Item, Port};
 use avocet_runtime::Status;
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AbiParam, Block, InstBuilder, Signature, StackSlotData, StackSlotKind, Value, types,
+    AbiParam, Block, InstBuilder, Signature, StackSlot, StackSlotData, StackSlotKind, Value, types,
 };
 use cranelift_codegen::isa::{TargetFrontendConfig, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{FuncId, Module};
 
 use crate::calls::{Placed, Slot, symbol};
+use crate::emit::EmitError;
 use crate::translate::memory_flags;
 
 /// Fields of the context, in pointers.
@@ -46,8 +48,13 @@ pub(crate) fn signature(isa: &dyn TargetIsa) -> Signature {
 
 /// Builds the entry function. Without weights in the module the caller passes them in the context. `bodies` has a function
 /// for each step of several parts.
-pub(crate) fn build(placed: Placed<'_>, module: &mut dyn Module, bodies: &[Option<FuncId>]) -> Context {
+pub(crate) fn build(
+    placed: Placed<'_>,
+    module: &mut dyn Module,
+    bodies: &[Option<FuncId>],
+) -> Result<Context, EmitError> {
     let program = placed.program;
+    let items = program.items().ok_or(EmitError::Controls)?;
     let mut context = module.make_context();
     context.func.signature = signature(module.isa());
     let mut builder_context = FunctionBuilderContext::new();
@@ -91,20 +98,25 @@ pub(crate) fn build(placed: Placed<'_>, module: &mut dyn Module, bodies: &[Optio
     ports(outputs, &program.outputs, Slot::Output);
 
     let region = bodies.iter().any(Option::is_some).then(|| entry.region(module, &bases, caller));
-    for (step, body) in program.steps.iter().zip(bodies) {
-        match (body, &region) {
-            (Some(body), Some(region)) => entry.at_once(module, region, *body, step.parts.len()),
-            _ => step.parts.iter().for_each(|calls| {
-                placed.emit(&mut entry.builder, module, calls, &mut |_, _, slot| bases[slot.number(program)]);
-            }),
-        }
-    }
+    let mut steps = Steps { placed, bodies, region, bases };
+    entry.items(module, &mut steps, &items);
     entry.finish();
-    context
+    Ok(context)
+}
+
+/// What steps are emitted with.
+struct Steps<'a> {
+    placed: Placed<'a>,
+    /// A function for each step of several parts.
+    bodies: &'a [Option<FuncId>],
+    region: Option<Region>,
+    /// The pointer of each slot.
+    bases: Vec<Option<Value>>,
 }
 
 /// What the parts of all steps are run with.
 struct Region {
+    slot: StackSlot,
     frame: Value,
     /// The host's function, which may be null, and its pool.
     parallel_for: Value,
@@ -149,6 +161,123 @@ impl Entry<'_> {
         self.builder.ins().load(self.pointer, memory_flags(), base, offset)
     }
 
+    /// Steps, branches and loops in order.
+    fn items(&mut self, module: &mut dyn Module, steps: &mut Steps<'_>, items: &[Item<'_>]) {
+        for item in items {
+            match item {
+                Item::Step(number) => self.step(module, steps, *number),
+                Item::Branch(condition, then, otherwise) => {
+                    let taken = self.load_control(module, steps, condition, types::I8);
+                    let [yes, no, next] = [(); 3].map(|()| self.builder.create_block());
+                    self.builder.ins().brif(taken, yes, &[], no, &[]);
+                    for (block, items) in [(yes, then), (no, otherwise)] {
+                        self.builder.switch_to_block(block);
+                        self.builder.seal_block(block);
+                        self.items(module, steps, items);
+                        self.builder.ins().jump(next, &[]);
+                    }
+                    self.builder.switch_to_block(next);
+                    self.builder.seal_block(next);
+                }
+                Item::Loop(count, limit, condition, body) => {
+                    self.repeat(module, steps, *count, (*limit, *condition), body);
+                }
+            }
+        }
+    }
+
+    fn repeat(
+        &mut self,
+        module: &mut dyn Module,
+        steps: &mut Steps<'_>,
+        count: usize,
+        (limit, condition): (Option<&Argument>, Option<&Argument>),
+        body: &[Item<'_>],
+    ) {
+        // As many as pointers have bits for; iterations beyond that would move past all memory.
+        let mut end = self.builder.ins().iconst(types::I64, count as i64);
+        if let Some(limit) = limit {
+            let limit = self.load_control(module, steps, limit, types::I64);
+            end = self.builder.ins().smin(end, limit);
+        }
+        let [head, run, next] = [(); 3].map(|()| self.builder.create_block());
+        self.builder.append_block_param(head, types::I64);
+        let zero = self.builder.ins().iconst(types::I64, 0);
+        self.builder.ins().jump(head, &[zero.into()]);
+
+        self.builder.switch_to_block(head);
+        let iteration = self.builder.block_params(head)[0];
+        let more = self.builder.ins().icmp(IntCC::SignedLessThan, iteration, end);
+        if let Some(condition) = condition {
+            let test = self.builder.create_block();
+            self.builder.ins().brif(more, test, &[], next, &[]);
+            self.builder.switch_to_block(test);
+            self.builder.seal_block(test);
+            let on = self.load_control(module, steps, condition, types::I8);
+            self.builder.ins().brif(on, run, &[], next, &[]);
+        } else {
+            self.builder.ins().brif(more, run, &[], next, &[]);
+        }
+
+        self.builder.switch_to_block(run);
+        self.builder.seal_block(run);
+        let slot = Slot::Iteration.number(steps.placed.program);
+        let number = match self.pointer {
+            types::I64 => iteration,
+            narrow => self.builder.ins().ireduce(narrow, iteration),
+        };
+        let outer = steps.bases[slot].replace(number);
+        self.store_iteration(steps);
+        self.items(module, steps, body);
+        steps.bases[slot] = outer;
+        let following = self.builder.ins().iadd_imm_s(iteration, 1);
+        self.builder.ins().jump(head, &[following.into()]);
+        self.builder.seal_block(head);
+
+        self.builder.switch_to_block(next);
+        self.builder.seal_block(next);
+        // What follows in the loop around this one.
+        self.store_iteration(steps);
+    }
+
+    /// Puts the number of the iteration where the parts of steps find it.
+    fn store_iteration(&mut self, steps: &Steps<'_>) {
+        let slot = Slot::Iteration.number(steps.placed.program);
+        if let (Some(region), Some(iteration)) = (&steps.region, steps.bases[slot]) {
+            let offset = (self.pointer.bytes() as usize * slot) as i32;
+            self.builder.ins().stack_store(self.pointer, iteration, region.slot, offset);
+        }
+    }
+
+    /// Loads what decides on a branch or a loop.
+    fn load_control(
+        &mut self,
+        module: &mut dyn Module,
+        steps: &Steps<'_>,
+        argument: &Argument,
+        ty: types::Type,
+    ) -> Value {
+        let (program, b) = (steps.placed.program, &mut self.builder);
+        let base = |_: &mut FunctionBuilder<'_>, _: &mut dyn Module, slot: Slot| steps.bases[slot.number(program)];
+        match steps.placed.address(b, module, argument, &mut { base }) {
+            Some(address) => b.ins().load(ty, memory_flags(), address, 0),
+            None => b.ins().iconst(ty, 0),
+        }
+    }
+
+    fn step(&mut self, module: &mut dyn Module, steps: &Steps<'_>, number: usize) {
+        let (program, bases) = (steps.placed.program, &steps.bases);
+        let step = &program.steps[number];
+        match (steps.bodies[number], &steps.region) {
+            (Some(body), Some(region)) => self.at_once(module, region, body, step.parts.len()),
+            _ => step.parts.iter().for_each(|calls| {
+                let base =
+                    |_: &mut FunctionBuilder<'_>, _: &mut dyn Module, slot: Slot| bases[slot.number(program)];
+                steps.placed.emit(&mut self.builder, module, calls, &mut { base });
+            }),
+        }
+    }
+
     /// Makes the frame for the parts of all steps, and loads the host's `parallel_for`.
     fn region(&mut self, module: &mut dyn Module, bases: &[Option<Value>], caller: Value) -> Region {
         let size = self.pointer.bytes();
@@ -162,6 +291,7 @@ impl Entry<'_> {
         let mut signature = Signature::new(module.isa().default_call_conv());
         signature.params = vec![AbiParam::new(self.pointer); 4];
         Region {
+            slot,
             frame: self.builder.ins().stack_addr(self.pointer, slot, 0),
             parallel_for: self.load(caller, field::PARALLEL_FOR),
             pool: self.load(caller, field::POOL),

@@ -30,6 +30,7 @@ fn copy(lanes: usize) -> Program {
             in_place: vec![],
             node: "test".into(),
         }])],
+        controls: Vec::new(),
         temporaries: vec![],
         constants: vec![],
         plan: Some(MemoryPlan { offsets: vec![], bytes: 0, lower_bound: 0 }),

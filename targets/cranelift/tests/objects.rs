@@ -34,6 +34,7 @@ fn program() -> Program {
             in_place: vec![],
             node: "add".into(),
         }])],
+        controls: Vec::new(),
         temporaries: vec![],
         constants: vec![TensorData::F32(vec![0.25; 64].into())],
         plan: Some(MemoryPlan { offsets: vec![], bytes: 0, lower_bound: 0 }),

@@ -162,6 +162,7 @@ pub fn program(kernel: &Kernel) -> Program {
         outputs: ports(Access::Write),
         kernels: vec![kernel.clone()],
         steps: vec![Step::sequential(vec![call])],
+        controls: Vec::new(),
         temporaries: vec![],
         constants: vec![],
         plan: Some(MemoryPlan { offsets: vec![], bytes: 0, lower_bound: 0 }),

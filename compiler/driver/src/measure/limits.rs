@@ -253,6 +253,7 @@ fn program(kernel: Kernel, elements: usize) -> Result<Program, Error> {
             in_place: Vec::new(),
             node: "probe".into(),
         }])],
+        controls: Vec::new(),
         temporaries: Vec::new(),
         constants: Vec::new(),
         plan: Some(MemoryPlan { offsets: Vec::new(), bytes: 0, lower_bound: 0 }),

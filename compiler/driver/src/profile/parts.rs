@@ -77,6 +77,7 @@ pub(crate) fn alone(program: &Program, code: &[MachineCode], part: usize) -> (Pr
         outputs: program.outputs.clone(),
         kernels,
         steps: vec![step],
+        controls: Vec::new(),
         temporaries: program.temporaries.clone(),
         constants: program.constants.clone(),
         plan: program.plan.clone(),

@@ -21,7 +21,8 @@ pub(crate) fn distinct(graph: &Graph) -> Result<Vec<Distinct>, GraphError> {
     for id in graph.topological()? {
         let node = graph.node(id);
         let is_data = matches!(node.op, Op::Input(_) | Op::Constant(_));
-        if is_data || node.outputs[0].shape.elements() == 0 {
+        let holds_regions = !node.op.regions().is_empty();
+        if is_data || holds_regions || node.outputs[0].shape.elements() == 0 {
             continue;
         }
         let text = graph.layer_text(id);

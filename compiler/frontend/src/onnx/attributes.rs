@@ -1,6 +1,6 @@
 //! A node's attributes with their types checked.
 
-use super::proto::{AttributeProto, NodeProto, TensorProto};
+use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 /// Why a node can't be imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +38,10 @@ enum Kind {
     Int = 2,
     String = 3,
     Tensor = 4,
+    Graph = 5,
     Floats = 6,
     Ints = 7,
+    Strings = 8,
 }
 
 /// The attributes of a node. Each getter refuses an attribute of another type.
@@ -85,6 +87,18 @@ impl<'a> Attributes<'a> {
 
     pub(super) fn floats(self, name: &str) -> Result<Option<&'a [f32]>, Problem> {
         Ok(self.get(name, Kind::Floats)?.map(|a| a.floats.as_slice()))
+    }
+
+    /// A graph that must be there.
+    pub(super) fn graph(self, name: &str) -> Result<&'a GraphProto, Problem> {
+        let graph = self.get(name, Kind::Graph)?.and_then(|a| a.g.as_ref());
+        graph.ok_or_else(|| Problem::Invalid(format!("attribute {name} is missing")))
+    }
+
+    pub(super) fn texts(self, name: &str) -> Result<Option<Vec<String>>, Problem> {
+        let found = self.get(name, Kind::Strings)?;
+        let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+        Ok(found.map(|a| a.strings.iter().map(text).collect()))
     }
 
     pub(super) fn tensor(self, name: &str) -> Result<Option<&'a TensorProto>, Problem> {

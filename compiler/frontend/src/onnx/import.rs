@@ -19,7 +19,7 @@ use super::{Options, operators, signature};
 pub(super) const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 /// What an ONNX name stands for.
 #[derive(Clone, Copy)]
-enum Named {
+pub(super) enum Named {
     Known(Value),
     /// The result of something unsupported.
     Unknown,
@@ -36,8 +36,8 @@ pub(super) struct Importer<'a> {
     pub(super) evaluate: &'a dyn Evaluate,
     /// What may still be spent on computing constants.
     pub(super) left: Cost,
-    names: HashMap<&'a str, Named>,
-    unsupported: Vec<Unsupported>,
+    pub(super) names: HashMap<&'a str, Named>,
+    pub(super) unsupported: Vec<Unsupported>,
 }
 
 /// One node, as an operator function sees it.
@@ -192,6 +192,11 @@ fn remove_unused_constants(graph: &mut Graph) {
 }
 
 impl<'a> Importer<'a> {
+    /// What a name stands for, if anything defines it.
+    pub(super) fn name(&self, name: &str) -> Option<Named> {
+        self.names.get(name).copied()
+    }
+
     /// Gives a name its meaning; an empty name stands for a result that nobody asks for.
     fn bind(&mut self, name: &'a str, value: Named) -> Result<(), OnnxError> {
         if !name.is_empty() && self.names.insert(name, value).is_some() {
@@ -201,7 +206,7 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    fn weights(&mut self, proto: &'a GraphProto) -> Result<(), OnnxError> {
+    pub(super) fn weights(&mut self, proto: &'a GraphProto) -> Result<(), OnnxError> {
         for tensor in &proto.initializer {
             let value = match self.reader.read(tensor) {
                 Ok(read) => Named::Known(self.graph.constant(tensor.name.clone(), read)),
@@ -237,7 +242,7 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    fn node(&mut self, proto: &'a NodeProto, number: usize) -> Result<(), OnnxError> {
+    pub(super) fn node(&mut self, proto: &'a NodeProto, number: usize) -> Result<(), OnnxError> {
         let name = node_name(proto, number);
         let mut inputs = Vec::with_capacity(proto.input.len());
         let (mut unknown, mut left_out) = (false, None);
@@ -318,7 +323,7 @@ impl<'a> Importer<'a> {
         }
     }
 
-    fn outputs(&mut self, proto: &GraphProto) -> Result<(), OnnxError> {
+    pub(super) fn outputs(&mut self, proto: &GraphProto) -> Result<(), OnnxError> {
         if proto.output.is_empty() {
             return Err(OnnxError::invalid("the graph has no output"));
         }

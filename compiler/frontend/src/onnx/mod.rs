@@ -13,6 +13,7 @@ mod limits;
 mod operators;
 mod order;
 pub mod proto;
+mod regions;
 mod signature;
 mod tensors;
 

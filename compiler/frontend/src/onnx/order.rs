@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::error::OnnxError;
 use super::proto::{GraphProto, NodeProto};
+use super::regions::used_names;
 
 /// Numbers of the nodes in an order in which each follows those that it depends on; a file in order stays in order.
 pub(super) fn order(proto: &GraphProto) -> Result<Vec<usize>, OnnxError> {
@@ -24,7 +25,7 @@ pub(super) fn order(proto: &GraphProto) -> Result<Vec<usize>, OnnxError> {
     let mut users: HashMap<usize, Vec<usize>> = HashMap::new();
     for (number, node) in proto.node.iter().enumerate() {
         let sources: HashSet<usize> =
-            node.input.iter().filter_map(|i| maker.get(i.as_str()).copied()).collect();
+            used_names(node).into_iter().filter_map(|name| maker.get(name).copied()).collect();
         waiting[number] = sources.len();
         sources.into_iter().for_each(|source| users.entry(source).or_default().push(number));
     }

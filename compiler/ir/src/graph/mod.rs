@@ -7,6 +7,7 @@
 //! Invariants (checked by [`Graph::verify`]): no cycles; each node's inputs are numbered without gaps; types are as
 //! inferred; every graph output exists.
 
+mod splice;
 mod text;
 mod verify;
 
@@ -364,6 +365,14 @@ impl Graph {
         }
         self.nodes.remove_node(id);
         Ok(())
+    }
+
+    /// Removes an input that nothing uses from the signature.
+    pub fn remove_input(&mut self, id: NodeId) -> Result<(), GraphError> {
+        let place = self.inputs.iter().position(|&input| input == id);
+        let place = place.ok_or_else(|| GraphError::Dangling("an input that is to be removed".into()))?;
+        self.inputs.remove(place);
+        self.remove(id).inspect_err(|_| self.inputs.insert(place, id))
     }
 
     /// Nodes in an order in which each follows its inputs; among those that are free to go, the oldest first, so that

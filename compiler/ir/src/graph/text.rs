@@ -39,6 +39,10 @@ impl fmt::Display for Graph {
                 true => writeln!(f)?,
                 false => writeln!(f, " ; {}", node.name.escape_debug())?,
             }
+            // The verifier bounds how deep regions are nested.
+            for region in node.op.regions() {
+                region.graph().to_string().lines().try_for_each(|line| writeln!(f, "    {line}"))?;
+            }
         }
         for output in self.outputs() {
             writeln!(f, "  return {} {:?}", show(output.value), output.name)?;

@@ -4,7 +4,7 @@ use petgraph::Direction;
 
 use super::{Graph, GraphError, NodeId};
 use crate::infer;
-use crate::op::{EpilogueStep, Op};
+use crate::op::{EpilogueStep, Op, Region};
 
 impl Graph {
     /// Checks every invariant of the graph; run after every pass in tests.
@@ -44,6 +44,15 @@ impl Graph {
             op: node.op.name(),
             source,
         })?;
+        for region in node.op.regions() {
+            if region.depth(Region::MAX_DEPTH) > Region::MAX_DEPTH {
+                return Err(broken(format!("regions are nested deeper than {}", Region::MAX_DEPTH)));
+            }
+            region.graph().verify()?;
+        }
+        if !node.epilogue.is_empty() && node.outputs.len() != 1 {
+            return Err(broken("it has an epilogue but not one result".into()));
+        }
         if inferred != node.outputs {
             return Err(broken(format!("its type is {:?}, but {inferred:?} is inferred", node.outputs)));
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Conv, Layout, Op, PadMode, Pool, PoolKind, Resize, SliceAxis};
+use super::{Conv, Layout, Loop, Op, PadMode, Pool, PoolKind, Resize, SliceAxis};
 
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -24,7 +24,7 @@ impl Op {
     pub fn attributes(&self) -> Vec<(&'static str, String)> {
         let mut out = Vec::new();
         match self {
-            Op::Input(_) | Op::Constant(_) | Op::Identity => {}
+            Op::Input(_) | Op::Constant(_) | Op::Identity | Op::If { .. } => {}
             Op::Conv(Conv { strides, dilations, padding, groups, layout }) => {
                 window(&mut out, *strides, *dilations, *padding);
                 if *groups != 1 {
@@ -111,6 +111,21 @@ impl Op {
                 out.push(("layout", layout.to_string()));
             }
             Op::Cast { to } => out.push(("to", to.to_string())),
+            Op::Loop(Loop { count, limited, conditional, carried, scanned, stacked, .. }) => {
+                out.push(("count", count.to_string()));
+                for (key, set) in [("limited", limited), ("conditional", conditional)] {
+                    if *set {
+                        out.push((key, "true".into()));
+                    }
+                }
+                out.push(("carried", carried.to_string()));
+                for (key, backwards) in [("scanned", scanned), ("stacked", stacked)] {
+                    if !backwards.is_empty() {
+                        let ways: Vec<_> = backwards.iter().map(|&b| if b { "-" } else { "+" }).collect();
+                        out.push((key, ways.concat()));
+                    }
+                }
+            }
         }
         out
     }

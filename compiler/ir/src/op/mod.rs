@@ -6,10 +6,12 @@
 //! otherwise. Everything that shape inference needs is an attribute, never a tensor input.
 
 mod attributes;
+mod control;
 mod elementwise;
 pub mod sampling;
 mod spatial;
 
+pub use control::{Loop, Region};
 pub use elementwise::{Binary, Comparison, Unary};
 pub use spatial::{
     Conv, Layout, NearestRounding, Padding, Pool, PoolKind, Resize, ResizeCoordinates, ResizeMode,
@@ -192,6 +194,16 @@ pub enum Op {
     },
     /// The input unchanged.
     Identity,
+    /// The results of one of two regions, of which only the chosen one is computed. Inputs: a boolean of one element, and what
+    /// both regions get, in the order of their inputs. One result for each of theirs, which have the same types.
+    If {
+        /// What is computed when the condition is true.
+        then: Region,
+        /// What is computed when it is false.
+        otherwise: Region,
+    },
+    /// A region that is run again and again.
+    Loop(Loop),
 }
 
 impl Op {
@@ -231,6 +243,8 @@ impl Op {
             Op::Resize(_) => "resize",
             Op::Cast { .. } => "cast",
             Op::Identity => "identity",
+            Op::If { .. } => "if",
+            Op::Loop(_) => "loop",
         }
     }
 
@@ -241,7 +255,8 @@ impl Op {
             Op::Conv(_) | Op::MatMul { .. } | Op::Binary(_) | Op::Compare(_) | Op::Gather { .. } => (2, 2),
             Op::Select | Op::Scatter { .. } => (3, 3),
             Op::BatchNorm { .. } => (5, 5),
-            Op::Concat { .. } => (1, usize::MAX),
+            Op::Concat { .. } | Op::If { .. } => (1, usize::MAX),
+            Op::Loop(_) => (0, usize::MAX),
             Op::Pool(_)
             | Op::Reduce { .. }
             | Op::Unary(_)
@@ -258,6 +273,29 @@ impl Op {
             | Op::Resize(_)
             | Op::Cast { .. }
             | Op::Identity => (1, 1),
+        }
+    }
+
+    /// The graphs that the operator holds.
+    pub fn regions(&self) -> Vec<&Region> {
+        match self {
+            Op::If { then, otherwise } => vec![then, otherwise],
+            Op::Loop(repeated) => vec![&repeated.body],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same operator with other regions, as many as [`Op::regions`] has.
+    pub fn with_regions(self, regions: Vec<Region>) -> Self {
+        let mut regions = regions.into_iter();
+        let mut next = |old: Region| regions.next().unwrap_or(old);
+        match self {
+            Op::If { then, otherwise } => {
+                let then = next(then);
+                Op::If { then, otherwise: next(otherwise) }
+            }
+            Op::Loop(repeated) => Op::Loop(Loop { body: next(repeated.body.clone()), ..repeated }),
+            other => other,
         }
     }
 

@@ -4,9 +4,12 @@
 //! they may run at the same time, in any order. How many parts there are is decided when a network is compiled, so its
 //! results don't depend on how many threads run them.
 //!
+//! Steps run in order, but for those that a [`Control`] covers: one of two branches, or the body of a loop.
+//!
 //! Storage is of four kinds: the caller's inputs and outputs, temporaries in the arena, and constants. A program is
 //! made with temporaries that have no place yet; the memory planner gives each its offset ([`MemoryPlan`]).
 
+mod control;
 mod footprint;
 #[cfg(test)]
 mod tests;
@@ -14,6 +17,8 @@ mod text;
 mod verify;
 
 use thiserror::Error;
+
+pub use control::{Control, Item};
 
 use crate::kernel::{Kernel, KernelError};
 use crate::tensor::{TensorData, TensorType};
@@ -51,6 +56,8 @@ pub struct Argument {
     pub storage: Storage,
     /// Offset in bytes of the buffer's first element.
     pub offset: usize,
+    /// Bytes by which it lies further on with each iteration of the innermost loop around the call; 0 outside of loops.
+    pub stride: i64,
 }
 
 impl Argument {
@@ -62,7 +69,7 @@ impl Argument {
 
 impl From<Storage> for Argument {
     fn from(storage: Storage) -> Self {
-        Argument { storage, offset: 0 }
+        Argument { storage, offset: 0, stride: 0 }
     }
 }
 
@@ -141,6 +148,8 @@ pub struct Program {
     pub kernels: Vec<Kernel>,
     /// Steps, in order.
     pub steps: Vec<Step>,
+    /// Which of them do not run exactly once.
+    pub controls: Vec<Control>,
     /// Sizes of the temporaries in bytes.
     pub temporaries: Vec<usize>,
     /// Constants: weights, packed as their kernels read them.
@@ -165,6 +174,9 @@ pub enum ProgramError {
         /// What is wrong.
         problem: String,
     },
+    /// The structure of branches and loops is not; the text says why.
+    #[error("branches and loops: {0}")]
+    Control(String),
     /// The memory plan is not; the text says why.
     #[error("memory plan: {0}")]
     Plan(String),

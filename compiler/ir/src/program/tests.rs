@@ -21,7 +21,7 @@ fn program(kernel: Kernel, offsets: &[usize]) -> Program {
     let port = |name: &str| Port { name: name.into(), ty: TensorType::f32([60]).expect("small") };
     let call = |&offset: &usize| Call {
         kernel: 0,
-        arguments: vec![Storage::Input(0).into(), Argument { storage: Storage::Output(0), offset }],
+        arguments: vec![Storage::Input(0).into(), Argument::from(Storage::Output(0)).after(offset)],
         in_place: vec![],
         node: "copy".into(),
     };
@@ -31,6 +31,7 @@ fn program(kernel: Kernel, offsets: &[usize]) -> Program {
         outputs: vec![port("y")],
         kernels: vec![kernel],
         steps: vec![Step { parts: offsets.iter().map(|offset| vec![call(offset)]).collect() }],
+        controls: Vec::new(),
         temporaries: vec![],
         constants: vec![],
         plan: None,
@@ -61,7 +62,7 @@ fn parts_may_not_write_the_same_bytes() {
 #[test]
 fn parts_may_not_read_what_others_write() {
     let mut program = program(copy(2, 10, 10), &[0, 80]);
-    program.steps[0].parts[1][0].arguments[0] = Argument { storage: Storage::Output(0), offset: 0 };
+    program.steps[0].parts[1][0].arguments[0] = Argument::from(Storage::Output(0)).after(0);
     let error = program.verify().expect_err("part 1 reads what part 0 writes").to_string();
     assert_eq!(error, "step 0, node 'copy': parts 0 and 1 touch the same bytes of Output(0)");
 }

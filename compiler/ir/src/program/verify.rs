@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::footprint::meet;
-use super::{ALIGNMENT, Call, Program, ProgramError, Step, Storage};
+use super::{ALIGNMENT, Argument, Call, Control, Program, ProgramError, Step, Storage};
 use crate::kernel::{Access, BufferId};
 
 /// One argument of a call in a step of several parts.
@@ -35,12 +35,13 @@ impl Program {
             kernel.verify()?;
         }
         for (number, step) in self.steps.iter().enumerate() {
-            self.verify_step(step).map_err(|(call, problem)| ProgramError::Call {
+            self.verify_step(number, step).map_err(|(call, problem)| ProgramError::Call {
                 step: number,
                 node: call.node.clone(),
                 problem,
             })?;
         }
+        self.verify_controls().map_err(ProgramError::Control)?;
         let Some(plan) = &self.plan else { return Ok(()) };
         if plan.offsets.len() != self.temporaries.len() {
             let (got, expected) = (plan.offsets.len(), self.temporaries.len());
@@ -56,9 +57,65 @@ impl Program {
         Ok(())
     }
 
-    fn verify_step<'a>(&self, step: &'a Step) -> Result<(), (&'a Call, String)> {
+    /// Checks that controls nest, and that what they read is there.
+    fn verify_controls(&self) -> Result<(), String> {
+        if self.items().is_none() {
+            return Err(format!("controls do not nest: {:?}", self.controls));
+        }
+        for (number, control) in self.controls.iter().enumerate() {
+            let (bytes, inner) = match control {
+                Control::Branch { .. } => (vec![1], None),
+                Control::Loop { limit, condition, .. } => {
+                    let bytes = limit.iter().map(|_| 8).chain(condition.iter().map(|_| 1));
+                    (bytes.collect(), Some(control.steps()))
+                }
+            };
+            // Iterations of the loop around it: of those before it in the list, the last that covers it.
+            let around = self.controls[..number].iter().rev().find_map(|other| match other {
+                Control::Loop { steps, count, .. } if steps.contains(&control.steps().start) => Some(*count),
+                _ => None,
+            });
+            for (argument, bytes) in control.arguments().into_iter().zip(bytes) {
+                self.verify_place(argument, bytes, bytes, around.unwrap_or(1))?;
+                // The condition of a loop is read within its own iterations.
+                if argument.stride != 0 && (around.is_none() || inner.is_some()) {
+                    return Err(format!("{argument:?} moves where nothing is repeated"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that a buffer of so many bytes, of elements of so many, lies within its storage in each of so many iterations.
+    fn verify_place(
+        &self,
+        argument: Argument,
+        size: usize,
+        element: usize,
+        iterations: usize,
+    ) -> Result<(), String> {
+        let bytes = self.storage_bytes(argument.storage).ok_or("no storage")?;
+        let travel = argument.stride.checked_mul(iterations as i64 - 1);
+        let last = travel.and_then(|travel| (argument.offset as i64).checked_add(travel));
+        let places = [Some(argument.offset), last.and_then(|last| usize::try_from(last).ok())];
+        for place in places {
+            if place.and_then(|place| place.checked_add(size)).is_none_or(|end| end > bytes) {
+                let Argument { offset, stride, .. } = argument;
+                let moving = if stride == 0 { String::new() } else { format!(", moving by {stride}") };
+                return Err(format!("{size} bytes at {offset}{moving} of {bytes}"));
+            }
+        }
+        if !argument.offset.is_multiple_of(element) || argument.stride % element as i64 != 0 {
+            return Err(format!("offset {} is not aligned", argument.offset));
+        }
+        Ok(())
+    }
+
+    fn verify_step<'a>(&self, number: usize, step: &'a Step) -> Result<(), (&'a Call, String)> {
+        let iterations = self.iterations(number);
         for call in step.calls() {
-            self.verify_call(call).map_err(|problem| (call, problem))?;
+            self.verify_call(call, iterations).map_err(|problem| (call, problem))?;
+            self.verify_strides(step, call).map_err(|problem| (call, problem))?;
         }
         if step.parts.len() > 1 { self.verify_independent(step) } else { Ok(()) }
     }
@@ -110,7 +167,22 @@ impl Program {
         Ok(())
     }
 
-    fn verify_call(&self, call: &Call) -> Result<(), String> {
+    /// Checks that what a call writes moves as all else that the step does with the same storage, so that what is apart in one
+    /// iteration is apart in all.
+    fn verify_strides(&self, step: &Step, call: &Call) -> Result<(), String> {
+        for (argument, buffer) in call.arguments.iter().zip(&self.kernels[call.kernel].buffers) {
+            let differs = |other: &&Argument| {
+                other.storage == argument.storage && other.stride != argument.stride
+            };
+            let other = step.calls().flat_map(|call| &call.arguments).find(differs);
+            if let (Access::Write, Some(other)) = (buffer.access, other) {
+                return Err(format!("{argument:?} is written and moves otherwise than {other:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_call(&self, call: &Call, iterations: Option<usize>) -> Result<(), String> {
         let kernel = self.kernels.get(call.kernel).ok_or("there is no such kernel")?;
         if kernel.buffers.len() != call.arguments.len() {
             let (got, expected) = (call.arguments.len(), kernel.buffers.len());
@@ -118,13 +190,10 @@ impl Program {
         }
         for (argument, buffer) in call.arguments.iter().zip(&kernel.buffers) {
             let place = format!("buffer {} of {}", buffer.name, kernel.name);
-            let bytes = self.storage_bytes(argument.storage).ok_or_else(|| format!("{place}: no storage"))?;
-            if argument.offset.checked_add(buffer.bytes()).is_none_or(|end| end > bytes) {
-                let (offset, size) = (argument.offset, buffer.bytes());
-                return Err(format!("{place}: {size} bytes at {offset} of {bytes}"));
-            }
-            if argument.offset % buffer.element.bytes() != 0 {
-                return Err(format!("{place}: offset {} is not aligned", argument.offset));
+            self.verify_place(*argument, buffer.bytes(), buffer.element.bytes(), iterations.unwrap_or(1))
+                .map_err(|problem| format!("{place}: {problem}"))?;
+            if argument.stride != 0 && iterations.is_none() {
+                return Err(format!("{place}: it moves where nothing is repeated"));
             }
             let read_only = matches!(argument.storage, Storage::Input(_) | Storage::Constant(_));
             if read_only && buffer.access == Access::Write {

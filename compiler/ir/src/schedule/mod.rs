@@ -206,6 +206,8 @@ pub struct Schedules {
     /// Results that are columns of others. A concatenation of which all inputs are its columns, and a slice that is one, is
     /// scheduled as [`Schedule::Alias`].
     pub views: BTreeMap<NodeId, View>,
+    /// The schedules of the regions of nodes that hold some, which have no schedule of their own.
+    pub regions: BTreeMap<NodeId, Vec<Schedules>>,
     /// Whether the machine has no vectors, so that what no node's schedule tells about is done in scalars too.
     pub scalar: bool,
 }

@@ -119,8 +119,13 @@ impl Schedules {
     pub fn to_text(&self, graph: &Graph) -> String {
         let mut text = format!("schedule {}\n", graph.name());
         for id in graph.topological().unwrap_or_default() {
+            let node = graph.node(id);
+            for (region, schedules) in node.op.regions().iter().zip(self.regions.get(&id).into_iter().flatten()) {
+                text += &format!("  {} ; {}\n", node.op.name(), node.name.escape_debug());
+                let inner = schedules.to_text(region.graph());
+                text.extend(inner.lines().map(|line| format!("    {line}\n")));
+            }
             if let Some(schedule) = self.nodes.get(&id) {
-                let node = graph.node(id);
                 let name = node.name.escape_debug();
                 let split = self.splits.get(&id).map(|split| format!(" in {split}")).unwrap_or_default();
                 let view = self.views.get(&id).map(|view| {

@@ -1,6 +1,7 @@
 //! Every generator against the reference interpreter: one-node graphs, lowered and run by the kernel interpreter.
 
 mod chains;
+mod control;
 mod convolution;
 mod functions;
 mod movement;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use avocet_ir::kernel::{Access, BufferId};
-use avocet_ir::program::{ALIGNMENT, Call, MemoryPlan, Program, Storage};
+use avocet_ir::program::{ALIGNMENT, Argument, Call, Item, MemoryPlan, Program, Storage};
 use thiserror::Error;
 
 /// What is wrong with a memory plan.
@@ -77,21 +77,81 @@ pub fn check(program: &Program, plan: &MemoryPlan) -> Result<(), CheckError> {
             return Err(CheckError::Place { temporary, offset, bytes: plan.bytes });
         }
     }
-    let mut owners = Owners::default();
-    for (number, step) in program.steps.iter().enumerate() {
-        let mut all: Vec<(usize, &Call, Use)> = Vec::new();
-        for (part, call) in
-            step.parts.iter().enumerate().flat_map(|(p, calls)| calls.iter().map(move |c| (p, c)))
-        {
-            let uses = uses(program, plan, number, call)?;
-            follow(program, &mut owners, number, call, &uses)?;
-            all.extend(uses.into_iter().map(|u| (part, call, u)));
-        }
-        if step.parts.len() > 1 {
-            concurrent(number, all)?;
+    let items = program.items().ok_or_else(|| CheckError::Shape("controls do not nest".into()))?;
+    follow_items(program, plan, &mut Owners::default(), &items)
+}
+
+/// Follows steps in every way in which they may run.
+fn follow_items(
+    program: &Program,
+    plan: &MemoryPlan,
+    owners: &mut Owners,
+    items: &[Item<'_>],
+) -> Result<(), CheckError> {
+    for item in items {
+        match item {
+            Item::Step(number) => follow_step(program, plan, owners, *number)?,
+            Item::Branch(condition, then, otherwise) => {
+                read_control(program, plan, owners, condition)?;
+                let mut other = owners.clone();
+                follow_items(program, plan, owners, then)?;
+                follow_items(program, plan, &mut other, otherwise)?;
+                owners.join(&other);
+            }
+            Item::Loop(_, limit, condition, body) => {
+                limit.map_or(Ok(()), |limit| read_control(program, plan, owners, limit))?;
+                let before = owners.clone();
+                // The second time shows what an iteration finds that the one before has left.
+                for _ in 0..2 {
+                    condition.map_or(Ok(()), |c| read_control(program, plan, owners, c))?;
+                    follow_items(program, plan, owners, body)?;
+                }
+                if limit.is_some() || condition.is_some() {
+                    owners.join(&before);
+                }
+            }
         }
     }
     Ok(())
+}
+
+/// Checks that what a control reads is still there; its first byte stands for all.
+fn read_control(
+    program: &Program,
+    plan: &MemoryPlan,
+    owners: &Owners,
+    argument: &Argument,
+) -> Result<(), CheckError> {
+    let Storage::Temporary(temporary) = argument.storage else { return Ok(()) };
+    let base = plan.offsets.get(temporary).and_then(|base| base.checked_add(argument.offset));
+    let start = base.ok_or_else(|| CheckError::Shape("there is no such temporary".into()))?;
+    let end = plan.offsets[temporary] + program.temporaries[temporary];
+    let range = start..end.min(start + 1);
+    match owners.other_than(temporary, &range) {
+        Some((byte, owner)) => {
+            let node = "a control".to_string();
+            Err(CheckError::Overwritten { step: 0, node, temporary, byte, owner })
+        }
+        None => Ok(()),
+    }
+}
+
+fn follow_step(
+    program: &Program,
+    plan: &MemoryPlan,
+    owners: &mut Owners,
+    number: usize,
+) -> Result<(), CheckError> {
+    let step = &program.steps[number];
+    let mut all: Vec<(usize, &Call, Use)> = Vec::new();
+    for (part, call) in
+        step.parts.iter().enumerate().flat_map(|(p, calls)| calls.iter().map(move |c| (p, c)))
+    {
+        let uses = uses(program, plan, number, call)?;
+        follow(program, owners, number, call, &uses)?;
+        all.extend(uses.into_iter().map(|u| (part, call, u)));
+    }
+    if step.parts.len() > 1 { concurrent(number, all) } else { Ok(()) }
 }
 
 /// Checks one call against what was written before it, and notes what it writes.
@@ -164,8 +224,12 @@ fn uses(program: &Program, plan: &MemoryPlan, step: usize, call: &Call) -> Resul
     for (argument, (place, buffer)) in call.arguments.iter().zip(&kernel.buffers).enumerate() {
         let Storage::Temporary(temporary) = place.storage else { continue };
         let base = plan.offsets.get(temporary).ok_or_else(|| shape("there is no such temporary"))?;
-        let start = base.checked_add(place.offset);
-        let end = start.and_then(|start| start.checked_add(buffer.bytes()));
+        // A buffer that moves stands for all of its places.
+        let travel = program.iterations(step).map_or(0, |count| count as i64 - 1).checked_mul(place.stride);
+        let first = travel.and_then(|travel| (place.offset as i64).checked_add(travel.min(0)));
+        let start = first.and_then(|first| base.checked_add(usize::try_from(first).ok()?));
+        let length = travel.and_then(|t| buffer.bytes().checked_add(usize::try_from(t.unsigned_abs()).ok()?));
+        let end = start.and_then(|start| start.checked_add(length?));
         let (Some(start), Some(end)) = (start, end) else { return Err(shape("addresses overflow")) };
         if start < end {
             uses.push(Use { argument, temporary, bytes: start..end, access: buffer.access });
@@ -174,37 +238,67 @@ fn uses(program: &Program, plan: &MemoryPlan, step: usize, call: &Call) -> Resul
     Ok(uses)
 }
 
-/// Which temporary was last written to each byte: disjoint ranges by their start.
-#[derive(Default)]
-struct Owners(BTreeMap<usize, (usize, usize)>);
+/// Which temporaries may have been written last to each byte: disjoint ranges by their start.
+#[derive(Clone, Default)]
+struct Owners(BTreeMap<usize, (usize, Vec<usize>)>);
 
 impl Owners {
-    /// A byte of the range that belongs to another temporary, and that temporary. Bytes never written are nobody's: to
+    /// A byte of the range that may belong to another temporary, and that temporary. Bytes never written are nobody's: to
     /// read them may be wrong, but is no matter of the plan.
     fn other_than(&self, temporary: usize, range: &Range<usize>) -> Option<(usize, usize)> {
         let inside = self.0.range(..range.end).rev().take_while(|(_, (end, _))| *end > range.start);
-        let mut others = inside.filter(|(_, (_, owner))| *owner != temporary);
-        others.next().map(|(&start, &(_, owner))| (start.max(range.start), owner))
+        let mut others = inside.filter_map(|(&start, (_, owners))| {
+            let other = owners.iter().find(|&&owner| owner != temporary)?;
+            Some((start.max(range.start), *other))
+        });
+        others.next()
     }
 
     /// The range is the temporary's from now on.
     fn write(&mut self, temporary: usize, range: Range<usize>) {
-        let touched: Vec<(usize, (usize, usize))> = self
-            .0
-            .range(..range.end)
-            .rev()
-            .take_while(|(_, (end, _))| *end > range.start)
-            .map(|(&start, &piece)| (start, piece))
-            .collect();
-        for (start, (end, owner)) in touched {
-            self.0.remove(&start);
-            if start < range.start {
-                self.0.insert(start, (range.start, owner));
+        self.cut(range.start);
+        self.cut(range.end);
+        let inside: Vec<usize> = self.0.range(range.clone()).map(|(&start, _)| start).collect();
+        inside.iter().for_each(|start| {
+            self.0.remove(start);
+        });
+        if range.start < range.end {
+            self.0.insert(range.start, (range.end, vec![temporary]));
+        }
+    }
+
+    /// Makes no range go on beyond this byte.
+    fn cut(&mut self, at: usize) {
+        if let Some((_, piece)) = self.0.range_mut(..at).next_back()
+            && piece.0 > at
+        {
+            let rest = (piece.0, piece.1.clone());
+            piece.0 = at;
+            self.0.insert(at, rest);
+        }
+    }
+
+    /// Each byte may belong to whoever it may belong to here or there.
+    fn join(&mut self, other: &Owners) {
+        for (&start, (end, owners)) in &other.0 {
+            self.cut(start);
+            self.cut(*end);
+            let mut at = start;
+            let pieces: Vec<(usize, usize)> =
+                self.0.range(start..*end).map(|(&start, piece)| (start, piece.0)).collect();
+            for (first, last) in pieces {
+                if at < first {
+                    self.0.insert(at, (first, owners.clone()));
+                }
+                if let Some((_, known)) = self.0.get_mut(&first) {
+                    let new: Vec<usize> = owners.iter().copied().filter(|o| !known.contains(o)).collect();
+                    known.extend(new);
+                }
+                at = last;
             }
-            if end > range.end {
-                self.0.insert(range.end, (end, owner));
+            if at < *end {
+                self.0.insert(at, (*end, owners.clone()));
             }
         }
-        self.0.insert(range.start, (range.end, temporary));
     }
 }

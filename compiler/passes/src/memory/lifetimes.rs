@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use avocet_ir::program::{ALIGNMENT, Program, ProgramError, Step, Storage};
+use avocet_ir::program::{ALIGNMENT, Control, Program, ProgramError, Step, Storage};
 
 use super::packing::Block;
 
@@ -34,11 +34,41 @@ pub(super) fn lifetimes(program: &Program) -> Result<Lifetimes, ProgramError> {
             span.get_or_insert((number, number)).1 = number;
         }
     }
+    follow_controls(program, &mut spans)?;
     let untouched = spans.iter().zip(&sizes).filter(|(span, _)| span.is_none());
     let untouched_bytes = untouched.map(|(_, &size)| size).max().unwrap_or(0);
     let blocks = merge(program, &sizes, &spans);
     let lower_bound = lower_bound(&blocks, program.steps.len());
     Ok(Lifetimes { blocks, untouched_bytes, lower_bound })
+}
+
+/// Makes temporaries that controls read live where they are read, and those that a loop shares with what is around it live
+/// during all of the loop. What only one of two branches needs lives there alone: whichever runs, the other does not.
+fn follow_controls(program: &Program, spans: &mut [Option<(usize, usize)>]) -> Result<(), ProgramError> {
+    let read = program.controls.iter().flat_map(|control| {
+        let steps = control.steps();
+        control.arguments().into_iter().map(move |argument| (argument.storage, steps.start, steps.end - 1))
+    });
+    for (storage, start, end) in read {
+        let Storage::Temporary(temporary) = storage else { continue };
+        let span = spans.get_mut(temporary).ok_or_else(|| {
+            ProgramError::Plan(format!("a control reads temporary {temporary}, which does not exist"))
+        })?;
+        let (first, last) = span.get_or_insert((start, end));
+        (*first, *last) = ((*first).min(start), (*last).max(end));
+    }
+    // Inner loops first, as what they make longer may be an outer one's concern.
+    for control in program.controls.iter().rev() {
+        let Control::Loop { steps, .. } = control else { continue };
+        let (start, end) = (steps.start, steps.end - 1);
+        for (first, last) in spans.iter_mut().flatten() {
+            let within = *first >= start && *last <= end;
+            if *first <= end && *last >= start && !within {
+                (*first, *last) = ((*first).min(start), (*last).max(end));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What separates large temporaries from their neighbours. Without it an image and a result whose sizes are multiples of a
@@ -139,7 +169,7 @@ fn all_in_place(program: &Program, step: &Step, from: usize, to: usize) -> bool 
         };
         let (read, write) = match (&uses(from)[..], &uses(to)[..]) {
             ([], []) => continue,
-            (&[read], &[write]) => (read, write),
+            (&[read], &[write]) if [read, write].map(|a| call.arguments[a].stride) == [0, 0] => (read, write),
             _ => return false,
         };
         let bytes = |argument: usize| {

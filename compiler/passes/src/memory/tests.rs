@@ -16,6 +16,7 @@ fn program(sizes: &[usize], steps: &[Shorthand<'_>]) -> Program {
         outputs: Vec::new(),
         kernels: Vec::new(),
         steps: Vec::new(),
+        controls: Vec::new(),
         temporaries: sizes.to_vec(),
         constants: Vec::new(),
         plan: None,
@@ -178,7 +179,7 @@ fn columns_between_others() {
     };
     for access in [Access::Write, Access::Read] {
         program.kernels.push(columns(access));
-        let arguments = vec![Argument { storage: Storage::Temporary(2), offset: 1 }];
+        let arguments = vec![Argument::from(Storage::Temporary(2)).after(1)];
         let kernel = program.kernels.len() - 1;
         let call = Call { kernel, arguments, in_place: Vec::new(), node: "columns".into() };
         program.steps.push(Step::sequential(vec![call]));
@@ -186,7 +187,7 @@ fn columns_between_others() {
     program.temporaries.push(32);
     let in_the_place_of_the_first = MemoryPlan { offsets: vec![0, 64, 0], bytes: 128, lower_bound: 0 };
     assert_eq!(check(&program, &in_the_place_of_the_first), Ok(()));
-    let over_the_columns = Argument { storage: Storage::Temporary(0), offset: 0 };
+    let over_the_columns = Argument::from(Storage::Temporary(0)).after(0);
     program.steps.insert(
         3,
         Step::sequential(vec![Call {

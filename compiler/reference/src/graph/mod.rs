@@ -12,6 +12,7 @@
 
 mod arithmetic;
 mod cast;
+mod control;
 mod conv;
 mod elementwise;
 mod gather;

@@ -7,7 +7,7 @@ use avocet_ir::op::EpilogueStep;
 use avocet_ir::{Graph, Op, Tensor, TensorType};
 use thiserror::Error;
 
-use super::{EvaluateError, evaluate};
+use super::{EvaluateError, control, evaluate};
 
 /// Why a network could not be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -69,17 +69,17 @@ pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
         let read = graph.inputs(id);
         let operands: Option<Vec<&Tensor>> = read.iter().map(|value| values.get(value)).collect();
         let operands = operands.ok_or_else(|| GraphError::Dangling(format!("node '{}'", node.name)))?;
-        let result = match &node.op {
-            Op::Input(_) => values.get(&Value::from(id)).cloned(),
-            _ => None,
+        let results = match (&node.op, values.get(&Value::from(id))) {
+            (Op::Input(_), Some(tensor)) => vec![apply_epilogue(node, tensor.clone(), &operands)?],
+            (Op::If { .. } | Op::Loop(_), _) => control::run(node, &operands)?,
+            _ => vec![run_node(node, &operands)?],
         };
-        let result = match result {
-            Some(tensor) => apply_epilogue(node, tensor, &operands)?,
-            None => run_node(node, &operands)?,
-        };
-        check_result(node, &result)?;
-        if uses.contains_key(&id.into()) || graph.is_output(id.into()) {
-            values.insert(id.into(), result);
+        check_results(node, &results)?;
+        for (port, result) in results.into_iter().enumerate() {
+            let value = Value { node: id, port };
+            if uses.contains_key(&value) || graph.is_output(value) {
+                values.insert(value, result);
+            }
         }
         for value in read {
             let left = uses.get_mut(&value).map_or(0, |left| {
@@ -149,13 +149,12 @@ fn failed(node: &Node, op: &'static str, source: EvaluateError) -> RunError {
     RunError::Node { name: node.name.clone(), op, source }
 }
 
-/// The result has the type that the graph promises.
-fn check_result(node: &Node, result: &Tensor) -> Result<(), RunError> {
-    match &node.outputs[..] {
-        [ty] if *ty == result.ty() => Ok(()),
-        types => {
-            let problem = format!("its result is {}, but the graph says {types:?}", result.ty());
-            Err(RunError::Broken { name: node.name.clone(), problem })
-        }
+/// The results have the types that the graph promises.
+fn check_results(node: &Node, results: &[Tensor]) -> Result<(), RunError> {
+    if results.iter().map(Tensor::ty).eq(node.outputs.iter().cloned()) {
+        return Ok(());
     }
+    let got: Vec<TensorType> = results.iter().map(Tensor::ty).collect();
+    let problem = format!("its results are {got:?}, but the graph says {:?}", node.outputs);
+    Err(RunError::Broken { name: node.name.clone(), problem })
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use avocet_ir::kernel::Access;
-use avocet_ir::program::{Argument, Call, Program, Step, Storage};
+use avocet_ir::program::{Argument, Call, Item, Program, ProgramError, Step, Storage};
 use avocet_ir::tensor::{DType, TensorData};
 use avocet_ir::{Tensor, TensorType};
 
@@ -71,29 +71,96 @@ pub fn run_program_in(
         Some(plan) => memories.push(Memory::new(plan.bytes)),
         None => memories.extend(program.temporaries.iter().map(|&bytes| Memory::new(bytes))),
     }
-    let place = |argument: &Argument| match (argument.storage, &program.plan) {
-        (Storage::Input(i), _) => (i, argument.offset),
-        (Storage::Output(i), _) => (outputs + i, argument.offset),
-        (Storage::Constant(i), _) => (constants + i, argument.offset),
-        (Storage::Temporary(i), Some(plan)) => (temporaries, plan.offsets[i] + argument.offset),
-        (Storage::Temporary(i), None) => (temporaries + i, argument.offset),
-    };
-    let mut begun = HashSet::new();
-    for call in program.steps.iter().flat_map(|step| order.calls(step)) {
-        let kernel = &program.kernels[call.kernel];
+    let bases = Bases { outputs, constants, temporaries };
+    let items = program.items().ok_or_else(|| ProgramError::Control("they do not nest".into()))?;
+    let mut running = Running { order, program, bases, memories, begun: HashSet::new() };
+    running.items(&items, 0)?;
+    let memories = running.memories;
+    let results = program.outputs.iter().zip(&memories[outputs..]);
+    results.map(|(port, memory)| tensor(&port.ty, memory)).collect()
+}
+
+/// Numbers of the first memory of each kind; inputs come first.
+struct Bases {
+    outputs: usize,
+    constants: usize,
+    temporaries: usize,
+}
+
+/// A program as it runs.
+struct Running<'a> {
+    order: PartOrder,
+    program: &'a Program,
+    bases: Bases,
+    memories: Vec<Memory>,
+    /// Temporaries that were written.
+    begun: HashSet<usize>,
+}
+
+impl Running<'_> {
+    /// Runs items within an iteration of the innermost loop.
+    fn items(&mut self, items: &[Item<'_>], iteration: usize) -> Result<(), KernelRunError> {
+        for item in items {
+            match item {
+                Item::Step(number) => {
+                    for call in self.order.calls(&self.program.steps[*number]) {
+                        self.call(call, iteration)?;
+                    }
+                }
+                Item::Branch(condition, then, otherwise) => {
+                    let taken = if self.byte(condition, iteration) != 0 { then } else { otherwise };
+                    self.items(taken, iteration)?;
+                }
+                Item::Loop(count, limit, condition, body) => {
+                    let limit = limit.map_or(*count as i64, |limit| self.integer(limit, iteration));
+                    for next in 0..(*count as i64).min(limit).max(0) as usize {
+                        if condition.is_some_and(|condition| self.byte(condition, next) == 0) {
+                            break;
+                        }
+                        self.items(body, next)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The memory that an argument is in, and where.
+    fn place(&self, argument: &Argument, iteration: usize) -> (usize, usize) {
+        let offset = (argument.offset as i64 + argument.stride * iteration as i64) as usize;
+        match (argument.storage, &self.program.plan) {
+            (Storage::Input(i), _) => (i, offset),
+            (Storage::Output(i), _) => (self.bases.outputs + i, offset),
+            (Storage::Constant(i), _) => (self.bases.constants + i, offset),
+            (Storage::Temporary(i), Some(plan)) => (self.bases.temporaries, plan.offsets[i] + offset),
+            (Storage::Temporary(i), None) => (self.bases.temporaries + i, offset),
+        }
+    }
+
+    fn byte(&self, argument: &Argument, iteration: usize) -> u8 {
+        let (memory, offset) = self.place(argument, iteration);
+        self.memories[memory].bytes()[offset]
+    }
+
+    fn integer(&self, argument: &Argument, iteration: usize) -> i64 {
+        let (memory, offset) = self.place(argument, iteration);
+        let bytes = &self.memories[memory].bytes()[offset..][..8];
+        bytes.iter().rev().fold(0, |number, &byte| number << 8 | i64::from(byte))
+    }
+
+    fn call(&mut self, call: &Call, iteration: usize) -> Result<(), KernelRunError> {
+        let kernel = &self.program.kernels[call.kernel];
         for (number, (argument, buffer)) in call.arguments.iter().zip(&kernel.buffers).enumerate() {
             let Storage::Temporary(temporary) = argument.storage else { continue };
             let in_place = call.in_place.iter().any(|&(_, write)| write == number);
-            if buffer.access == Access::Write && begun.insert(temporary) && !in_place {
-                let (memory, start) = place(&Argument { offset: 0, ..*argument });
-                memories[memory].poison(start, program.temporaries[temporary]);
+            if buffer.access == Access::Write && self.begun.insert(temporary) && !in_place {
+                let (memory, start) = self.place(&argument.storage.into(), 0);
+                self.memories[memory].poison(start, self.program.temporaries[temporary]);
             }
         }
-        let buffers: Vec<(usize, usize)> = call.arguments.iter().map(place).collect();
-        run_kernel(kernel, &mut memories, &buffers)?;
+        let buffers: Vec<_> = call.arguments.iter().map(|a| self.place(a, iteration)).collect();
+        run_kernel(kernel, &mut self.memories, &buffers)
     }
-    let results = program.outputs.iter().zip(&memories[outputs..]);
-    results.map(|(port, memory)| tensor(&port.ty, memory)).collect()
 }
 
 fn tensor(ty: &TensorType, memory: &Memory) -> Result<Tensor, KernelRunError> {

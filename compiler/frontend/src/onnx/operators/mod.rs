@@ -6,6 +6,7 @@
 mod attention;
 mod blocks;
 mod constants;
+mod control;
 mod convolution;
 mod elementwise;
 mod gather;
@@ -15,6 +16,7 @@ mod movement;
 mod normalization;
 mod positions;
 mod products;
+mod recurrent;
 mod reductions;
 mod resize;
 mod shapes;
@@ -29,7 +31,7 @@ use super::import::{Importer, Node, OPSETS};
 
 /// Adds a node's operators to the graph and gives the values of its outputs; fewer than it has when the others are of no
 /// use in inference.
-pub(super) type Function = fn(&mut Importer, &Node) -> Result<Vec<Value>, Problem>;
+pub(super) type Function = for<'a> fn(&mut Importer<'a>, &Node<'a>) -> Result<Vec<Value>, Problem>;
 
 /// Operator sets that have an operator.
 type Versions = RangeInclusive<i64>;
@@ -86,6 +88,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("EyeLike", since(9), positions::eye_like),
     ("Flatten", ALL, shapes::flatten),
     ("Floor", ALL, elementwise::unary),
+    ("GRU", ALL, recurrent::gru),
     ("Gather", ALL, gather::gather),
     ("GatherElements", since(11), positions::gather_elements),
     ("GatherND", since(11), positions::gather_nd),
@@ -100,15 +103,18 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("HardSwish", since(14), elementwise::unary),
     ("Hardmax", ALL, positions::hardmax),
     ("Identity", ALL, movement::identity),
+    ("If", ALL, control::choice),
     ("InstanceNormalization", ALL, normalization::instance),
     ("IsInf", since(10), logic::is_inf),
     ("IsNaN", since(9), logic::is_nan),
+    ("LSTM", ALL, recurrent::lstm),
     ("LayerNormalization", since(17), normalization::layer),
     ("LeakyRelu", ALL, elementwise::unary),
     ("Less", ALL, logic::compare),
     ("LessOrEqual", since(12), logic::compare),
     ("Log", ALL, elementwise::unary),
     ("LogSoftmax", ALL, reductions::softmax),
+    ("Loop", ALL, control::repetition),
     ("LpNormalization", ALL, normalization::by_norm),
     ("LpPool", ALL, spatial::lp_pool),
     ("MatMul", ALL, products::matmul),
@@ -129,6 +135,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Pad", ALL, movement::pad),
     ("Pow", ALL, elementwise::binary),
     ("RMSNormalization", since(23), normalization::root_mean_square),
+    ("RNN", ALL, recurrent::plain),
     ("Range", since(11), constants::range),
     ("Reciprocal", ALL, elementwise::unary),
     ("ReduceL1", ALL, reductions::reduce),
@@ -146,6 +153,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Resize", since(10), resize::resize),
     ("RotaryEmbedding", since(23), attention::rotary),
     ("Round", since(11), elementwise::unary),
+    ("Scan", since(8), control::scan),
     ("Scatter", 9..=10, positions::scatter_elements),
     ("ScatterElements", since(11), positions::scatter_elements),
     ("ScatterND", since(11), positions::scatter_nd),

@@ -37,6 +37,8 @@ macro_rules! require {
     ($condition:expr, $($arg:tt)*) => { if !$condition { invalid!($($arg)*) } };
 }
 
+mod control;
+
 /// Number of positions of a window along one axis, or why there is none.
 ///
 /// `extent` is the unpadded size. The formula is ONNX's: `floor((extent + before + after - span) / stride) + 1`, or
@@ -242,6 +244,10 @@ pub fn infer(op: &Op, inputs: &[TensorType]) -> Result<Vec<TensorType>, InferErr
             same(Shape::new(dims)?)?
         }
         (Op::Cast { to }, [x]) => TensorType::new(*to, x.shape.clone()),
+        (Op::If { then, otherwise }, [condition, rest @ ..]) => {
+            return control::choice(then, otherwise, condition, rest);
+        }
+        (Op::Loop(repeated), given) => return control::repetition(repeated, given),
         // The arity check above leaves nothing else; an error is still better than a panic.
         _ => invalid!("{} applied to {} inputs", op.name(), inputs.len()),
     };
