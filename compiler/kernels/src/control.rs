@@ -7,11 +7,11 @@
 use avocet_ir::kernel::{Access, Element, Kernel, KernelBuilder};
 use avocet_ir::op::{Loop, Op, Region};
 use avocet_ir::program::{Argument, Call, Control, Program, Step, Storage};
-use avocet_ir::schedule::Schedules;
+use avocet_ir::schedule::{Schedule, Schedules, View};
 use avocet_ir::{Graph, NodeId, TensorType, Value};
 
 use crate::LowerError;
-use crate::lower::{Lowering, copy, lower};
+use crate::lower::{COPY, Lowering, copy, lower};
 
 /// Lowers a node that holds regions.
 pub(crate) fn node(
@@ -25,23 +25,128 @@ pub(crate) fn node(
     let inner = schedules.regions.get(&id).ok_or_else(missing)?;
     let operands: Vec<Argument> =
         graph.inputs(id).into_iter().map(|value| lowering.value(graph, value)).collect();
-    let results: Vec<Argument> =
+    let mut results: Vec<Argument> =
         (0..node.outputs.len()).map(|port| lowering.value(graph, Value { node: id, port })).collect();
     let lowered = |region: &Region, number: usize| -> Result<Program, LowerError> {
         lower(region.graph(), inner.get(number).ok_or_else(missing)?)
     };
-    let mut context = Context { lowering, name: &node.name, scalar: schedules.scalar };
     match &node.op {
         Op::If { then, otherwise } => {
-            let branches = [lowered(then, 0)?, lowered(otherwise, 1)?];
+            let mut branches = [lowered(then, 0)?, lowered(otherwise, 1)?];
+            let mut taken: Vec<usize> = Vec::new();
+            for (port, result) in results.iter_mut().enumerate() {
+                let Storage::Temporary(unused) = result.storage else { continue };
+                let free = |input: usize| {
+                    let whole = is_whole(operands[input + 1]) && !taken.contains(&input);
+                    whole && is_used_up(graph, id, input + 1, schedules)
+                };
+                if let Some(input) = share(&mut branches, port, free) {
+                    taken.push(input);
+                    lowering.program.temporaries[unused] = 0;
+                    *result = operands[input + 1];
+                    lowering.place(Value { node: id, port }, *result);
+                }
+            }
+            let mut context = Context { lowering, name: &node.name, scalar: schedules.scalar };
             context.branch(&branches, &operands, &results);
             Ok(())
         }
         Op::Loop(repeated) => {
+            let mut context = Context { lowering, name: &node.name, scalar: schedules.scalar };
             context.repeat(repeated, &lowered(&repeated.body, 0)?, &operands, (&node.outputs, &results))
         }
         op => Err(LowerError::Unsupported { name: node.name.clone(), what: op.name().into() }),
     }
+}
+
+fn is_whole(argument: Argument) -> bool {
+    matches!(argument.storage, Storage::Temporary(_)) && argument.offset == 0
+}
+
+/// Whether a node is the last to use the memory of one of its inputs: nothing else reads it, under whatever shape or name.
+fn is_used_up(graph: &Graph, id: NodeId, input: usize, schedules: &Schedules) -> bool {
+    let value = graph.inputs(id)[input];
+    let source = graph.node(value.node);
+    let computed = match schedules.nodes.get(&value.node) {
+        Some(schedule) => *schedule != Schedule::Alias,
+        None => !source.op.regions().is_empty(),
+    };
+    let is_view = |(node, view): (&NodeId, &View)| *node == value.node || view.of == value.node;
+    computed
+        && graph.only_user(value) == Some((id, input))
+        && !schedules.views.iter().any(is_view)
+        && schedules.chain(value.node).is_none()
+}
+
+/// Lets a result of a choice be in the memory of an input that one branch gives back as it is, if there is one that is free
+/// for it and the other branch allows it. What is gained: nothing is copied where nothing is computed.
+fn share(branches: &mut [Program; 2], port: usize, free: impl Fn(usize) -> bool) -> Option<usize> {
+    for (this, other) in [(0, 1), (1, 0)] {
+        let Some((step, input)) = passed_on(&branches[this], port) else { continue };
+        if free(input) && may_share(&branches[other], input, port) {
+            branches[this].steps.remove(step);
+            if let Some((step, again)) = passed_on(&branches[other], port)
+                && again == input
+            {
+                branches[other].steps.remove(step);
+            }
+            return Some(input);
+        }
+    }
+    None
+}
+
+/// The step that copies an input to a result, and the input. Only in a program without branches and loops, where a step can
+/// go without more ado.
+fn passed_on(program: &Program, port: usize) -> Option<(usize, usize)> {
+    if !program.controls.is_empty() {
+        return None;
+    }
+    let writes = |step: &Step| step.calls().any(|call| uses(call, Storage::Output(port)));
+    let mut steps = program.steps.iter().enumerate().filter(|(_, step)| writes(step));
+    let (Some((number, step)), None) = (steps.next(), steps.next()) else { return None };
+    let mut calls = step.calls();
+    let (Some(call), None) = (calls.next(), calls.next()) else { return None };
+    let is_copy = program.kernels[call.kernel].name.rsplit_once('_').is_some_and(|(name, _)| name == COPY);
+    match call.arguments[..] {
+        [from, to] if is_copy && (from.offset, to.offset) == (0, 0) => match from.storage {
+            Storage::Input(input) => Some((number, input)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn uses(call: &Call, storage: Storage) -> bool {
+    call.arguments.iter().any(|argument| argument.storage == storage)
+}
+
+/// Whether an input and a result of a program can be one memory: all reading is before all writing, but for calls that work
+/// in place.
+fn may_share(program: &Program, input: usize, output: usize) -> bool {
+    if reads_before_writing(program, input, output)
+        || passed_on(program, output).is_some_and(|(_, i)| i == input)
+    {
+        return true;
+    }
+    let [read, write] = [Storage::Input(input), Storage::Output(output)];
+    let touches = |step: &Step, storage| step.calls().any(|call| uses(call, storage));
+    let steps = || program.steps.iter().enumerate();
+    let last_read = steps().filter(|(_, step)| touches(step, read)).map(|(number, _)| number).max();
+    let first_written = steps().filter(|(_, step)| touches(step, write)).map(|(number, _)| number).min();
+    let (Some(step), true) = (last_read, last_read == first_written) else { return false };
+    let in_place = |call: &Call| {
+        let places = |storage: Storage| {
+            let arguments = call.arguments.iter().enumerate();
+            arguments.filter(|(_, a)| a.storage == storage).map(|(i, a)| (i, a.offset)).collect::<Vec<_>>()
+        };
+        match (&places(read)[..], &places(write)[..]) {
+            ([], []) => true,
+            (&[(from, start)], &[(to, place)]) => start == place && call.in_place.contains(&(from, to)),
+            _ => false,
+        }
+    };
+    program.controls.is_empty() && program.steps[step].calls().all(in_place)
 }
 
 /// The program around a region, and the node that holds it.
@@ -59,8 +164,7 @@ impl Context<'_> {
         let middle = self.steps();
         self.inline(otherwise, &operands[1..], results);
         let end = self.steps();
-        let control =
-            Control::Branch { condition: operands[0], then: start..middle, otherwise: middle..end };
+        let control = Control::Branch { condition: operands[0], then: start..middle, otherwise: middle..end };
         self.settle(place, (start < end).then_some(control));
     }
 

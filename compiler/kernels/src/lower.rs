@@ -19,8 +19,8 @@ use avocet_ir::{DType, Graph, GraphError, NodeId, TensorType, Value};
 use crate::emitter::Emitter;
 use crate::problem::{Problem, width};
 use crate::{
-    chain, control, depthwise, direct, elementwise, gemm, movement, packed_groups, parts, pool, positions, reduce,
-    resize, scalars, strassen, winograd,
+    chain, control, depthwise, direct, elementwise, gemm, movement, packed_groups, parts, pool, positions,
+    reduce, resize, scalars, strassen, winograd,
 };
 
 /// Why a graph can't be lowered.
@@ -326,6 +326,11 @@ impl Lowering {
         storage
     }
 
+    /// Puts a value elsewhere than it was to be.
+    pub(crate) fn place(&mut self, value: Value, argument: Argument) {
+        self.storage.insert(value, argument);
+    }
+
     pub(crate) fn constant(&mut self, data: TensorData) -> Storage {
         let candidates = self.constants.entry(hash(&data.to_le_bytes())).or_default();
         // Compared by bits, so that NaN equals itself and 0.0 differs from -0.0.
@@ -384,10 +389,13 @@ pub(crate) fn problem<'a>(
     Ok(Problem::new(graph, id, schedule, schedules))
 }
 
+/// Name of the kernels that copy whole tensors.
+pub(crate) const COPY: &str = "copy";
+
 /// A plain copy of a tensor, 16 bytes at a time: narrower than the target's vectors perhaps, but a copy is rare.
 pub(crate) fn copy(ty: &TensorType, scalar: bool) -> Kernel {
     let element = Element::from(ty.dtype);
-    movement::copy("copy", element, ty.shape.elements(), if scalar { 1 } else { 16 / element.bytes() })
+    movement::copy(COPY, element, ty.shape.elements(), if scalar { 1 } else { 16 / element.bytes() })
 }
 
 /// A hash that is the same in each run: the default hasher with its fixed keys.

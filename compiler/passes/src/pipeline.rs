@@ -6,7 +6,8 @@ use thiserror::Error;
 use crate::pass::{Context, Outcome, Pass, PassError};
 use crate::{
     activations, affine, channel_shuffle, concat, constant_folding, dead_code, duplicates, epilogue, gates,
-    identity, matmul_operands, nhwc, padding, rearrangements, region_layouts, regions, reshapes, results, transposes,
+    identity, matmul_operands, nhwc, padding, rearrangements, region_layouts, regions, reshapes, results,
+    transposes,
 };
 
 /// Every pass, in order.

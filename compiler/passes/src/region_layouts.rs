@@ -66,7 +66,8 @@ impl Borders {
             let carries = number < carried;
             let wanted = if number < own && !carries { None } else { wanted_input(&regions, number) };
             wanted.filter(|perm| {
-                !carries || wanted_result(&regions, flags(op) + number).is_some_and(|out| out == inverse(perm))
+                !carries
+                    || wanted_result(&regions, flags(op) + number).is_some_and(|out| out == inverse(perm))
             })
         });
         let inputs: Vec<_> = inputs.collect();
@@ -98,7 +99,9 @@ fn wanted_input(regions: &[&Region], number: usize) -> Option<Vec<usize>> {
         let input = Value::from(*graph.input_nodes().get(number)?);
         for (user, _) in graph.users(input) {
             match plain_transpose(graph, user) {
-                Some((perm, _)) if wanted.as_ref().is_none_or(|wanted| *wanted == perm) => wanted = Some(perm),
+                Some((perm, _)) if wanted.as_ref().is_none_or(|wanted| *wanted == perm) => {
+                    wanted = Some(perm)
+                }
                 // The copy that a result is.
                 None if is_copied_result(graph, user) => {}
                 _ => return None,
@@ -132,7 +135,12 @@ fn wanted_result(regions: &[&Region], number: usize) -> Option<Vec<usize>> {
     wanted.filter(|perm| !is_identity(perm))
 }
 
-fn move_out(graph: &mut Graph, id: NodeId, borders: &Borders, context: &Context<'_>) -> Result<(), PassError> {
+fn move_out(
+    graph: &mut Graph,
+    id: NodeId,
+    borders: &Borders,
+    context: &Context<'_>,
+) -> Result<(), PassError> {
     let (op, mut operands) = (graph.node(id).op.clone(), graph.inputs(id));
     let name = graph.node(id).name.clone();
     let regions: Result<Vec<Region>, PassError> =
@@ -175,7 +183,11 @@ fn turned(old: &Graph, borders: &Borders, context: &Context<'_>) -> Result<Regio
         let dims: Vec<usize> = perm.iter().map(|&axis| ty.shape[axis]).collect();
         let ty = TensorType::new(ty.dtype, avocet_ir::Shape::new(dims)?);
         let input = graph.add(node.name.clone(), Op::Input(ty), &[])?;
-        values.push(graph.add(format!("{}.in", node.name), Op::Transpose { perm: inverse(perm) }, &[input])?);
+        values.push(graph.add(
+            format!("{}.in", node.name),
+            Op::Transpose { perm: inverse(perm) },
+            &[input],
+        )?);
     }
     let results = graph.splice(old, &values, "")?;
     for ((output, value), perm) in old.outputs().iter().zip(results).zip(&borders.results) {
@@ -191,4 +203,119 @@ fn turned(old: &Graph, borders: &Borders, context: &Context<'_>) -> Result<Regio
     let failed = |e: PipelineError| PassError::Region { region: old.name().into(), problem: e.to_string() };
     run_passes(CLEARING, &mut graph, context, &mut |_, _, _| {}).map_err(failed)?;
     Ok(Region::new(graph))
+}
+
+#[cfg(test)]
+mod tests {
+    use avocet_ir::op::{Binary, Comparison, Loop, ReduceKind};
+
+    use super::*;
+    use crate::testing::{Network, check};
+
+    const TO_NHWC: [usize; 4] = [0, 2, 3, 1];
+    const TO_NCHW: [usize; 4] = [0, 3, 1, 2];
+
+    /// `x + relu(x)` in NHWC.
+    fn residual() -> Network {
+        let mut net = Network::new();
+        let x = net.input("x", [1, 3, 4, 5]);
+        let x = net.transpose(x, &TO_NHWC);
+        let y = net.relu(x);
+        let y = net.binary(Binary::Add, x, y);
+        let y = net.transpose(y, &TO_NCHW);
+        net.graph.add_output("y", y);
+        net
+    }
+
+    #[test]
+    fn both_branches_work_on_what_one_transposes() {
+        let mut otherwise = Network::new();
+        let x = otherwise.input("x", [1, 3, 4, 5]);
+        let otherwise = otherwise.finish(x);
+        let mut net = Network::new();
+        let x = net.input("x", [1, 3, 4, 5]);
+        let mean = Op::Reduce { kind: ReduceKind::Mean, axes: vec![0, 1, 2, 3], keep_dims: false };
+        let mean = net.add(mean, &[x]);
+        let half = net.scalar(0.5);
+        let condition = net.add(Op::Compare(Comparison::Less), &[mean, half]);
+        let op = Op::If { then: Region::new(residual().graph), otherwise: Region::new(otherwise) };
+        let y = net.add(op, &[condition, x]);
+        let (after, outcome) = check(run, &net.finish(y));
+        assert_eq!(outcome.changes, 2);
+        insta::assert_snapshot!(after.to_string(), @r#"
+        graph test
+          %0 = input : f32[1,3,4,5] ; x
+          %1 = reduce_mean %0 {axes=[0,1,2,3], keep_dims=false} : f32[] ; n1
+          %2 = constant [0.5] : f32[]
+          %3 = less %1, %2 : bool[] ; n2
+          %4 = transpose %0 {perm=[0,2,3,1]} : f32[1,4,5,3] ; n3.in
+          %5 = if %3, %4 : f32[1,4,5,3] ; n3
+            graph test
+              %0 = input : f32[1,4,5,3] ; x
+              %1 = relu %0 : f32[1,4,5,3] ; n2
+              %2 = add %0, %1 : f32[1,4,5,3] ; n3
+              return %2 "y"
+            graph test
+              %0 = input : f32[1,4,5,3] ; x
+              %1 = identity %0 : f32[1,4,5,3] ; y
+              return %1 "y"
+          %6 = transpose %5 {perm=[0,3,1,2]} : f32[1,3,4,5] ; n3.out
+          return %6 "y"
+        "#);
+    }
+
+    #[test]
+    fn a_loop_carries_images_as_its_body_works_on_them() {
+        let mut net = Network::new();
+        let x = net.input("x", [1, 3, 4, 5]);
+        let op = Loop {
+            body: Region::new(residual().graph),
+            count: 3,
+            limited: false,
+            conditional: false,
+            carried: 1,
+            scanned: Vec::new(),
+            stacked: Vec::new(),
+        };
+        let y = net.add(Op::Loop(op), &[x]);
+        let (after, outcome) = check(run, &net.finish(y));
+        assert_eq!(outcome.changes, 2);
+        insta::assert_snapshot!(after.to_string(), @r#"
+        graph test
+          %0 = input : f32[1,3,4,5] ; x
+          %1 = transpose %0 {perm=[0,2,3,1]} : f32[1,4,5,3] ; n1.in
+          %2 = loop %1 {count=3, carried=1} : f32[1,4,5,3] ; n1
+            graph test
+              %0 = input : f32[1,4,5,3] ; x
+              %1 = relu %0 : f32[1,4,5,3] ; n2
+              %2 = add %0, %1 : f32[1,4,5,3] ; n3
+              return %2 "y"
+          %3 = transpose %2 {perm=[0,3,1,2]} : f32[1,3,4,5] ; n1.out
+          return %3 "y"
+        "#);
+    }
+
+    #[test]
+    fn what_is_used_both_ways_stays() {
+        let mut then = Network::new();
+        let x = then.input("x", [2, 3]);
+        let t = then.transpose(x, &[1, 0]);
+        let product = then.add(Op::MatMul { transpose_a: false, transpose_b: false }, &[x, t]);
+        let then = then.finish(product);
+        let mut otherwise = Network::new();
+        let x = otherwise.input("x", [2, 3]);
+        let t = otherwise.transpose(x, &[1, 0]);
+        let t = otherwise.relu(t);
+        let x = otherwise.relu(x);
+        let product = otherwise.add(Op::MatMul { transpose_a: false, transpose_b: false }, &[x, t]);
+        let otherwise = otherwise.finish(product);
+        let mut net = Network::new();
+        let x = net.input("x", [2, 3]);
+        let max = net.add(Op::Reduce { kind: ReduceKind::Max, axes: vec![0, 1], keep_dims: false }, &[x]);
+        let half = net.scalar(0.5);
+        let condition = net.add(Op::Compare(Comparison::Less), &[max, half]);
+        let op = Op::If { then: Region::new(then), otherwise: Region::new(otherwise) };
+        let y = net.add(op, &[condition, x]);
+        assert_eq!(check(run, &net.finish(y)).1.changes, 0);
+    }
 }

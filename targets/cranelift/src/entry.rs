@@ -258,7 +258,8 @@ impl Entry<'_> {
         ty: types::Type,
     ) -> Value {
         let (program, b) = (steps.placed.program, &mut self.builder);
-        let base = |_: &mut FunctionBuilder<'_>, _: &mut dyn Module, slot: Slot| steps.bases[slot.number(program)];
+        let base =
+            |_: &mut FunctionBuilder<'_>, _: &mut dyn Module, slot: Slot| steps.bases[slot.number(program)];
         match steps.placed.address(b, module, argument, &mut { base }) {
             Some(address) => b.ins().load(ty, memory_flags(), address, 0),
             None => b.ins().iconst(ty, 0),

@@ -2,6 +2,7 @@
 
 from . import (
     blocks,
+    control,
     convolution,
     elementwise,
     images,
@@ -25,5 +26,6 @@ MODULES = [
     rearrangement,
     images,
     blocks,
+    control,
     special_values,
 ]

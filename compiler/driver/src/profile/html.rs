@@ -41,6 +41,7 @@ mod tests {
         let hostile = "</script><!--<script>&amp; \"PROFILE\"".to_string();
         let layer = Layer {
             number: 0,
+            runs: 1,
             node: hostile.clone(),
             operator: String::new(),
             kernel: String::new(),

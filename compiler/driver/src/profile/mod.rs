@@ -27,9 +27,11 @@ pub struct Layer {
     pub operator: String,
     /// Name of the kernel, the same for the same code.
     pub kernel: String,
-    /// Times of the call.
+    /// How often it runs in an inference, at most: more than once within loops. A branch that is not taken counts too.
+    pub runs: u64,
+    /// Times of one run.
     pub time: Timing,
-    /// Its part of the sum of all median times.
+    /// Its part of the sum of all median times, each as often as it runs.
     pub share_of_time: f64,
     /// Multiply-adds of the node as the literature counts them: products with padding too.
     pub multiply_adds: u64,
@@ -66,7 +68,7 @@ pub struct Profile {
     pub version: &'static str,
     /// Times of whole runs, in which nothing is timed in between.
     pub whole: Timing,
-    /// Sum of the layers' median times, in milliseconds.
+    /// Sum of the layers' median times, each as often as it runs, in milliseconds.
     pub sum_ms: f64,
     /// Sum of the layers' least times, in milliseconds.
     pub bound_ms: f64,
@@ -104,7 +106,8 @@ pub fn profile(model: &Model, artifact: &Artifact, budget: &Budget) -> Result<Pr
     })?;
     let (limits, footprint) = (meter.limits(), artifact.footprint());
     let times: Vec<Timing> = times.iter().map(|times| Timing::new(times)).collect();
-    let sum: f64 = times.iter().map(Timing::median_seconds).sum();
+    let sum: f64 =
+        times.iter().zip(&parts).map(|(time, part)| time.median_seconds() * part.runs as f64).sum();
     let layers: Vec<Layer> = parts
         .into_iter()
         .zip(times)
@@ -117,8 +120,8 @@ pub fn profile(model: &Model, artifact: &Artifact, budget: &Budget) -> Result<Pr
         version: crate::VERSION,
         whole: Timing::new(&whole),
         sum_ms: sum * 1e3,
-        bound_ms: layers.iter().map(|layer| layer.bound_ms).sum(),
-        multiply_adds: layers.iter().map(|layer| layer.multiply_adds).sum(),
+        bound_ms: layers.iter().map(|layer| layer.bound_ms * layer.runs as f64).sum(),
+        multiply_adds: layers.iter().map(|layer| layer.multiply_adds.saturating_mul(layer.runs)).sum(),
         footprint_bytes: footprint,
         limits,
         layers,
@@ -132,7 +135,8 @@ fn layer(number: usize, part: parts::Part, time: Timing, sum: f64, limits: &Limi
     let bound = part.bound(limits, footprint);
     Layer {
         number,
-        share_of_time: if sum > 0.0 { time.median_seconds() / sum } else { 0.0 },
+        runs: part.runs,
+        share_of_time: if sum > 0.0 { time.median_seconds() * part.runs as f64 / sum } else { 0.0 },
         multiply_adds: part.multiply_adds,
         operations: part.work.operations,
         needed_operations: part.operations(),

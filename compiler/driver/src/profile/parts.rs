@@ -23,6 +23,8 @@ pub(crate) struct Part {
     pub(crate) multiply_adds: u64,
     /// What the kernel does.
     pub(crate) work: Work,
+    /// How often it runs at most; 1 where that is not known.
+    pub(crate) runs: u64,
     /// Bytes of the constants that it reads.
     pub(crate) weight_bytes: u64,
     /// Bytes of everything else that it reads or writes, each once.
@@ -65,6 +67,8 @@ pub(crate) fn alone(program: &Program, code: &[MachineCode], part: usize) -> (Pr
     let (mut kernels, mut codes) = (Vec::new(), Vec::new());
     let mut numbers: BTreeMap<usize, usize> = BTreeMap::new();
     for call in step.parts.iter_mut().flatten() {
+        // As in the first iteration of a loop.
+        call.arguments.iter_mut().for_each(|argument| argument.stride = 0);
         call.kernel = *numbers.entry(call.kernel).or_insert_with(|| {
             kernels.push(program.kernels[call.kernel].clone());
             codes.push(code[call.kernel].clone());
@@ -93,15 +97,13 @@ pub(crate) fn parts(program: &Program, graph: &Graph) -> Vec<Part> {
         *executed.entry(&call.node).or_default() += works[call.kernel].multiply_adds;
     }
     let mut needed: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
-    for (id, cost) in costs(graph).0 {
-        let node = graph.node(id);
-        needed.entry(&node.name).or_insert((0, node.op.name())).0 += cost.multiply_adds;
-    }
+    note_needs(graph, &mut needed);
     program
         .steps
         .iter()
-        .map(|step| {
-            let mut part = Part::default();
+        .enumerate()
+        .map(|(number, step)| {
+            let mut part = Part { runs: runs(program, number), ..Part::default() };
             let mut seen = BTreeSet::new();
             // Multiply-adds that the step does for each node.
             let mut done: BTreeMap<&str, u64> = BTreeMap::new();
@@ -134,6 +136,24 @@ pub(crate) fn parts(program: &Program, graph: &Graph) -> Vec<Part> {
             part
         })
         .collect()
+}
+
+/// How often a step runs at most, where there is a bound that says something.
+fn runs(program: &Program, step: usize) -> u64 {
+    const MOST: u64 = 1 << 32;
+    let runs = program.runs(step) as u64;
+    if runs > MOST { 1 } else { runs }
+}
+
+/// Multiply-adds that each node needs when it is computed once, and its operator; those of regions as well.
+fn note_needs<'a>(graph: &'a Graph, needed: &mut BTreeMap<&'a str, (u64, &'a str)>) {
+    for (id, cost) in costs(graph).0 {
+        let node = graph.node(id);
+        let regions = node.op.regions();
+        let own = if regions.is_empty() { cost.multiply_adds } else { 0 };
+        needed.entry(&node.name).or_insert((0, node.op.name())).0 += own;
+        regions.into_iter().for_each(|region| note_needs(region.graph(), needed));
+    }
 }
 
 /// Appends a name unless it is there already.

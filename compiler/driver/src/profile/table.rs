@@ -19,7 +19,7 @@ pub enum Order {
 pub fn table(profile: &Profile, order: Order) -> String {
     let mut layers: Vec<&Layer> = profile.layers.iter().collect();
     if order == Order::Time {
-        layers.sort_by(|a, b| b.time.median_ms.total_cmp(&a.time.median_ms));
+        layers.sort_by(|a, b| b.share_of_time.total_cmp(&a.share_of_time));
     }
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY);
@@ -39,7 +39,10 @@ pub fn table(profile: &Profile, order: Order) -> String {
             shortened(&layer.node.escape_debug().to_string()),
             layer.operator.clone(),
             layer.kernel.clone(),
-            format!("{:.1}", layer.time.median_ms * 1e3),
+            match layer.runs {
+                1 => format!("{:.1}", layer.time.median_ms * 1e3),
+                runs => format!("{runs} x {:.1}", layer.time.median_ms * 1e3),
+            },
             format!("{:.1}", layer.share_of_time * 100.0),
             if layer.multiply_adds == 0 { String::new() } else { format!("{products:.2}") },
             grouped(bytes.div_ceil(1024)),

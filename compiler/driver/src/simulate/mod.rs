@@ -87,8 +87,8 @@ impl Share {
         self.inner_multiply_add_instructions as f64 / self.inner_instructions.max(1) as f64
     }
 
-    fn add(&mut self, count: &Count, multiply_adds: u64) {
-        let add = |sum: &mut u64, one: u64| *sum = sum.saturating_add(one);
+    fn add(&mut self, count: &Count, multiply_adds: u64, times: u64) {
+        let add = |sum: &mut u64, one: u64| *sum = sum.saturating_add(one.saturating_mul(times));
         add(&mut self.calls, 1);
         add(&mut self.instructions, count.all.instructions);
         add(&mut self.multiply_add_instructions, count.all.multiply_adds);
@@ -111,22 +111,26 @@ pub fn simulate(artifact: &Artifact) -> Result<Simulation, Error> {
     let (mut kinds, mut nodes): (Vec<Share>, Vec<Share>) = (Vec::new(), Vec::new());
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     let mut calls = vec![0u64; counts.len()];
-    for call in program.calls() {
+    let all = program.steps.iter().enumerate().flat_map(|(number, step)| {
+        let runs = program.runs(number) as u64;
+        step.calls().map(move |call| (call, runs))
+    });
+    for (call, runs) in all {
         let (count, kernel) = (&counts[call.kernel], &program.kernels[call.kernel]);
         let multiply_adds = work(kernel).multiply_adds;
-        total.add(count, multiply_adds);
-        calls[call.kernel] += 1;
+        total.add(count, multiply_adds, runs);
+        calls[call.kernel] = calls[call.kernel].saturating_add(runs);
         let kind = kernel.name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
         let kind = kinds.iter().position(|share| share.name == kind).unwrap_or_else(|| {
             kinds.push(Share { name: kind.into(), ..Share::default() });
             kinds.len() - 1
         });
-        kinds[kind].add(count, multiply_adds);
+        kinds[kind].add(count, multiply_adds, runs);
         let node = *places.entry(&call.node).or_insert_with(|| {
             nodes.push(Share { name: call.node.clone(), ..Share::default() });
             nodes.len() - 1
         });
-        nodes[node].add(count, multiply_adds);
+        nodes[node].add(count, multiply_adds, runs);
     }
     kinds.sort_by_key(|share| std::cmp::Reverse(share.instructions));
     let mut inner_loops = Vec::new();
@@ -144,7 +148,8 @@ pub fn simulate(artifact: &Artifact) -> Result<Simulation, Error> {
         model: artifact.program().name.clone(),
         target: artifact.target().name.clone(),
         needed_multiply_adds: costs(artifact.graph()).1.multiply_adds,
-        at_most: program.calls().any(|call| counts[call.kernel].at_most),
+        // Of two branches both count, of loops as many iterations as there can be.
+        at_most: !program.controls.is_empty() || program.calls().any(|call| counts[call.kernel].at_most),
         total,
         kinds,
         nodes,

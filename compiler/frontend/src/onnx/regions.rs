@@ -55,7 +55,9 @@ impl<'a> Importer<'a> {
             match self.name(name) {
                 Some(Named::Known(value)) if self.graph.as_constant(value).is_some() => {}
                 Some(Named::Known(value)) => captured.push((name, value)),
-                Some(_) => return unsupported(format!("'{}', which it uses, is not there", name.escape_debug())),
+                Some(_) => {
+                    return unsupported(format!("'{}', which it uses, is not there", name.escape_debug()));
+                }
                 None => return invalid(format!("it uses '{}', which nothing defines", name.escape_debug())),
             }
         }
@@ -136,7 +138,12 @@ impl<'a> Importer<'a> {
     }
 
     /// Adds a node that holds graphs; gives all of its results.
-    pub(super) fn add_holder(&mut self, node: &Node, op: Op, inputs: &[Value]) -> Result<Vec<Value>, Problem> {
+    pub(super) fn add_holder(
+        &mut self,
+        node: &Node,
+        op: Op,
+        inputs: &[Value],
+    ) -> Result<Vec<Value>, Problem> {
         let value = self.graph.add(node.name.clone(), op, inputs).map_err(|e| match e {
             avocet_ir::GraphError::Infer { source, .. } => source.into(),
             e => Problem::Invalid(e.to_string()),
@@ -146,7 +153,12 @@ impl<'a> Importer<'a> {
     }
 
     /// Puts a graph in a node's place.
-    pub(super) fn splice(&mut self, node: &Node, graph: &Graph, inputs: &[Value]) -> Result<Vec<Value>, Problem> {
+    pub(super) fn splice(
+        &mut self,
+        node: &Node,
+        graph: &Graph,
+        inputs: &[Value],
+    ) -> Result<Vec<Value>, Problem> {
         let prefix = format!("{}/", node.name);
         self.graph.splice(graph, inputs, &prefix).map_err(|e| Problem::Invalid(e.to_string()))
     }

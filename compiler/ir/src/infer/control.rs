@@ -23,7 +23,11 @@ fn results(region: &Region) -> Result<Vec<TensorType>, InferError> {
 }
 
 /// Whether a region takes these tensors.
-fn takes<'a>(region: &Region, what: &str, given: impl Iterator<Item = &'a TensorType>) -> Result<(), InferError> {
+fn takes<'a>(
+    region: &Region,
+    what: &str,
+    given: impl Iterator<Item = &'a TensorType>,
+) -> Result<(), InferError> {
     let (expected, given): (Vec<_>, Vec<_>) = (inputs(region), given.collect());
     require!(
         expected.len() == given.len(),

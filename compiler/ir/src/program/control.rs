@@ -133,9 +133,12 @@ fn items<'a>(range: Range<usize>, controls: &mut &'a [Control]) -> Option<Vec<It
                         let then = items(then.clone(), controls)?;
                         Item::Branch(condition, then, items(otherwise.clone(), controls)?)
                     }
-                    Control::Loop { steps, count, limit, condition } => {
-                        Item::Loop(*count, limit.as_ref(), condition.as_ref(), items(steps.clone(), controls)?)
-                    }
+                    Control::Loop { steps, count, limit, condition } => Item::Loop(
+                        *count,
+                        limit.as_ref(),
+                        condition.as_ref(),
+                        items(steps.clone(), controls)?,
+                    ),
                 });
                 step = control.steps().end;
             }

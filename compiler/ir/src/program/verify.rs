@@ -171,9 +171,8 @@ impl Program {
     /// iteration is apart in all.
     fn verify_strides(&self, step: &Step, call: &Call) -> Result<(), String> {
         for (argument, buffer) in call.arguments.iter().zip(&self.kernels[call.kernel].buffers) {
-            let differs = |other: &&Argument| {
-                other.storage == argument.storage && other.stride != argument.stride
-            };
+            let differs =
+                |other: &&Argument| other.storage == argument.storage && other.stride != argument.stride;
             let other = step.calls().flat_map(|call| &call.arguments).find(differs);
             if let (Access::Write, Some(other)) = (buffer.access, other) {
                 return Err(format!("{argument:?} is written and moves otherwise than {other:?}"));

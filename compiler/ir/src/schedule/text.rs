@@ -120,7 +120,9 @@ impl Schedules {
         let mut text = format!("schedule {}\n", graph.name());
         for id in graph.topological().unwrap_or_default() {
             let node = graph.node(id);
-            for (region, schedules) in node.op.regions().iter().zip(self.regions.get(&id).into_iter().flatten()) {
+            for (region, schedules) in
+                node.op.regions().iter().zip(self.regions.get(&id).into_iter().flatten())
+            {
                 text += &format!("  {} ; {}\n", node.op.name(), node.name.escape_debug());
                 let inner = schedules.to_text(region.graph());
                 text.extend(inner.lines().map(|line| format!("    {line}\n")));

@@ -29,7 +29,7 @@ fn binary(graph: &mut Graph, op: Binary, a: Value, b: Value) -> Value {
     graph.add(op.name(), Op::Binary(op), &[a, b]).expect("valid")
 }
 
-/// Everything in vectors of four; reshapes as they are.
+/// Everything in vectors of four; what changes nothing has no code.
 fn schedules(graph: &Graph) -> Schedules {
     let mut schedules = Schedules::default();
     for id in graph.ids() {
@@ -39,6 +39,9 @@ fn schedules(graph: &Graph) -> Schedules {
             op if !op.regions().is_empty() => {
                 let inner = op.regions().iter().map(|region| self::schedules(region.graph())).collect();
                 schedules.regions.insert(id, inner);
+            }
+            Op::Identity => {
+                schedules.nodes.insert(id, Schedule::Alias);
             }
             _ => {
                 schedules.nodes.insert(id, Schedule::Vector { lanes: 4 });
@@ -135,8 +138,7 @@ fn recurrence(count: usize, backwards: bool, conditional: bool, limited: bool) -
         tensors.push(flag(true));
         operands.push(input_of(&mut graph, "condition", &flag(true)));
     }
-    for (name, dims) in
-        [("state", vec![5]), ("other", vec![5]), ("x", vec![count, 5]), ("captured", vec![1])]
+    for (name, dims) in [("state", vec![5]), ("other", vec![5]), ("x", vec![count, 5]), ("captured", vec![1])]
     {
         tensors.push(numbers.tensor(&dims));
         operands.push(input(&mut graph, name, &dims));
@@ -235,7 +237,8 @@ fn loops_and_branches_nest() {
     let mut graph = Graph::new("nested");
     let start = input(&mut graph, "start", &[3]);
     let slices = input(&mut graph, "slices", &[3, 4, 3]);
-    let choices = Tensor::new(Shape::new([3]).expect("small"), TensorData::Bool(vec![true, false, true].into()));
+    let choices =
+        Tensor::new(Shape::new([3]).expect("small"), TensorData::Bool(vec![true, false, true].into()));
     let choices = choices.expect("three");
     let chosen = graph.add("choices", Op::Input(choices.ty()), &[]).expect("valid");
     let last = graph.add("outer", Op::Loop(outer), &[start, slices, chosen]).expect("valid");
@@ -273,4 +276,51 @@ fn what_is_carried_stays_in_place_where_it_can() {
     assert_eq!(program.steps.len(), 3, "{program}");
     assert_eq!(program.controls[0].steps(), 1..3);
     assert_eq!([0, 1, 2].map(|step| program.runs(step)), [1, 9, 9]);
+}
+
+/// `relu(x)`, then what `then` makes of it or itself, then its double.
+fn skipped(then: Graph) -> Graph {
+    let mut otherwise = Graph::new("otherwise");
+    let x = input(&mut otherwise, "x", &[2, 6]);
+    let copy = otherwise.add("copy", Op::Identity, &[x]).expect("valid");
+    otherwise.add_output("y", copy);
+    let mut graph = Graph::new("skipped");
+    let condition = input_of(&mut graph, "condition", &flag(true));
+    let x = input(&mut graph, "x", &[2, 6]);
+    let x = graph.add("relu", Op::Unary(Unary::Relu), &[x]).expect("valid");
+    let op = Op::If { then: Region::new(then), otherwise: Region::new(otherwise) };
+    let chosen = graph.add("if", op, &[condition, x]).expect("valid");
+    let y = binary(&mut graph, Binary::Add, chosen, chosen);
+    graph.add_output("y", y);
+    graph
+}
+
+#[test]
+fn what_is_passed_through_is_not_copied() {
+    let mut numbers = Numbers::new(5);
+    // `x + sqrt(x)`: the sum is written where x is read for the last time.
+    let mut then = Graph::new("then");
+    let x = input(&mut then, "x", &[2, 6]);
+    let root = then.add("sqrt", Op::Unary(Unary::Sqrt), &[x]).expect("valid");
+    let sum = binary(&mut then, Binary::Add, x, root);
+    then.add_output("y", sum);
+    // `x - max(x)` with a row of maxima that is written before x is read again: x has to stay.
+    let mut other = Graph::new("then");
+    let x = input(&mut other, "x", &[2, 6]);
+    let max = Op::Reduce { kind: avocet_ir::op::ReduceKind::Max, axes: vec![0], keep_dims: true };
+    let row = other.add("max", max, &[x]).expect("valid");
+    let wide = other.add("wide", Op::Broadcast { shape: Shape::new([2, 6]).expect("small") }, &[row]);
+    let wide = wide.expect("valid");
+    let difference = binary(&mut other, Binary::Sub, x, wide);
+    other.add_output("y", difference);
+    for (then, steps) in [(then, 4), (other, 5)] {
+        let graph = skipped(then);
+        for condition in [true, false] {
+            check(&graph, &[flag(condition), numbers.tensor(&[2, 6])]);
+        }
+        let program = lower(&graph, &schedules(&graph)).expect("supported");
+        assert_eq!(program.steps.len(), steps, "{program}");
+        let [Control::Branch { otherwise, .. }] = &program.controls[..] else { panic!("{program}") };
+        assert!(otherwise.is_empty(), "{program}");
+    }
 }

@@ -144,8 +144,7 @@ fn follow_step(
 ) -> Result<(), CheckError> {
     let step = &program.steps[number];
     let mut all: Vec<(usize, &Call, Use)> = Vec::new();
-    for (part, call) in
-        step.parts.iter().enumerate().flat_map(|(p, calls)| calls.iter().map(move |c| (p, c)))
+    for (part, call) in step.parts.iter().enumerate().flat_map(|(p, calls)| calls.iter().map(move |c| (p, c)))
     {
         let uses = uses(program, plan, number, call)?;
         follow(program, owners, number, call, &uses)?;

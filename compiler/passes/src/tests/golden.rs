@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use avocet_ir::op::{Binary, Conv, Layout, PadMode, Padding, Unary};
+use avocet_ir::op::{Binary, Comparison, Conv, Layout, PadMode, Padding, Region, Unary};
 use avocet_ir::{Graph, Op};
 
 use crate::PIPELINE;
@@ -13,6 +13,8 @@ type Case = (&'static str, fn() -> Graph);
 
 const GRAPHS: &[Case] = &[
     ("dead-code", unused_branch),
+    ("regions", image_that_is_skipped),
+    ("region-layouts", image_that_is_skipped_in_nhwc),
     ("constant-folding", computed_bias),
     ("identity", operators_that_do_nothing),
     ("channel-shuffle", spelled_out_shuffle),
@@ -60,6 +62,39 @@ fn unused_branch() -> Graph {
     let dead = net.unary(Unary::Tanh, y);
     net.relu(dead);
     net.finish(y)
+}
+
+/// A choice, by the mean of `x`, between `then` of it and itself.
+fn skipped(dims: &[usize], then: Graph) -> Graph {
+    let mut otherwise = Network::new();
+    let x = otherwise.input("x", dims);
+    let otherwise = otherwise.finish(x);
+    let mut net = Network::new();
+    let x = net.input("x", dims);
+    let mean = net.mean(x, &[0, 1, 2, 3], false);
+    let half = net.scalar(0.5);
+    let condition = net.add(Op::Compare(Comparison::Less), &[mean, half]);
+    let op = Op::If { then: Region::new(then), otherwise: Region::new(otherwise) };
+    let y = net.add(op, &[condition, x]);
+    net.finish(y)
+}
+
+fn image_that_is_skipped() -> Graph {
+    let mut then = Network::new();
+    let x = then.input("x", [1, 2, 3, 4]);
+    let y = then.conv(x, 2, 1, 1, 1);
+    let y = then.batch_norm(y);
+    let y = then.binary(Binary::Add, x, y);
+    skipped(&[1, 2, 3, 4], then.finish(y))
+}
+
+fn image_that_is_skipped_in_nhwc() -> Graph {
+    let mut then = Network::new();
+    let x = then.input("x", [1, 2, 3, 4]);
+    let x = then.transpose(x, &[0, 2, 3, 1]);
+    let y = then.relu(x);
+    let y = then.transpose(y, &[0, 3, 1, 2]);
+    skipped(&[1, 2, 3, 4], then.finish(y))
 }
 
 fn computed_bias() -> Graph {

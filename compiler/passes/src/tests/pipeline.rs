@@ -33,6 +33,7 @@ fn the_observer_sees_every_pass() {
     assert_eq!(outcomes.expect("the pipeline runs").len(), seen.len());
     insta::assert_snapshot!(format!("{}\n{graph}", seen.join("\n")), @r#"
     dead-code: no change
+    regions: no change
     constant-folding: no change
     identity: no change
     channel-shuffle: no change
@@ -43,6 +44,7 @@ fn the_observer_sees_every_pass() {
     constant-folding: no change
     affine: 1 change
     nhwc: 1 change
+    region-layouts: no change
     transposes: 6 changes
     dead-code: 9 changes
     gates: no change

@@ -96,8 +96,9 @@ pub(super) fn repetition<'a>(importer: &mut Importer<'a>, node: &Node<'a>) -> Re
         // Shapes may follow from the iteration's number, or grow.
         failed => {
             let Some(count) = known.filter(|&count| count <= MOST_WRITTEN) else {
-                return failed
-                    .and_then(|_| unsupported("what is carried changes its shape from iteration to iteration"));
+                return failed.and_then(|_| {
+                    unsupported("what is carried changes its shape from iteration to iteration")
+                });
             };
             importer.unsupported.truncate(told);
             return written_out(importer, node, proto, count, (starts, first, stacked));
@@ -258,7 +259,8 @@ pub(super) fn scan<'a>(importer: &mut Importer<'a>, node: &Node<'a>) -> Result<V
     if batched && node.optional(0).is_some() {
         return unsupported("sequences of different lengths");
     }
-    let inputs = (lengths..node.inputs.len()).map(|number| node.input(number)).collect::<Result<Vec<_>, _>>()?;
+    let inputs =
+        (lengths..node.inputs.len()).map(|number| node.input(number)).collect::<Result<Vec<_>, _>>()?;
     let scans = size("num_scan_inputs", node.attributes.int("num_scan_inputs", 0)?, 1)?;
     let Some(carried) = inputs.len().checked_sub(scans) else {
         return invalid(format!("{scans} scanned of {} inputs", inputs.len()));

@@ -5,9 +5,9 @@
 //! order of gates are those of the ONNX specification: sequences `[time, batch, input]`, weights `[directions, gates *
 //! hidden, ..]`, results `[time, directions, batch, hidden]` and `[directions, batch, hidden]`.
 
+use avocet_ir::Value;
 use avocet_ir::op::{Binary, Comparison, Loop, Op, Region, SliceAxis, Unary};
 use avocet_ir::tensor::{DType, Shape, Tensor, TensorType};
-use avocet_ir::Value;
 
 use super::super::attributes::{Problem, invalid, size, unsupported};
 use super::super::import::{Importer, Node};
@@ -204,11 +204,14 @@ fn layer(importer: &mut Importer, node: &Node, cell: Cell) -> Result<Vec<Value>,
 fn activations(node: &Node, cell: Cell, directions: usize) -> Result<Vec<Vec<Activation>>, Problem> {
     let usual = cell.activations();
     let names = node.attributes.texts("activations")?;
-    let names = names.unwrap_or_else(|| usual.iter().cycle().take(usual.len() * directions).map(|n| n.to_string()).collect());
+    let names = names.unwrap_or_else(|| {
+        usual.iter().cycle().take(usual.len() * directions).map(|n| n.to_string()).collect()
+    });
     if names.len() != usual.len() * directions {
         return invalid(format!("{} activations instead of {}", names.len(), usual.len() * directions));
     }
-    let list = |name: &str| Ok::<_, Problem>(node.attributes.floats(name)?.unwrap_or(&[]).to_vec().into_iter());
+    let list =
+        |name: &str| Ok::<_, Problem>(node.attributes.floats(name)?.unwrap_or(&[]).to_vec().into_iter());
     let (mut alphas, mut betas) = (list("activation_alpha")?, list("activation_beta")?);
     let all: Result<Vec<_>, _> =
         names.iter().map(|name| Activation::named(name, &mut alphas, &mut betas)).collect();
@@ -549,7 +552,13 @@ fn part(importer: &mut Importer, node: &Node, x: Value, direction: usize) -> Res
 }
 
 /// Elements of the first dimension.
-fn rows(importer: &mut Importer, node: &Node, x: Value, start: usize, count: usize) -> Result<Value, Problem> {
+fn rows(
+    importer: &mut Importer,
+    node: &Node,
+    x: Value,
+    start: usize,
+    count: usize,
+) -> Result<Value, Problem> {
     range(importer, node, x, 0, (start, count))
 }
 
