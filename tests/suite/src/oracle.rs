@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use avocet::data::npy::{self, NpyError};
 use avocet_ir::Tensor;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::files::{self, CommandError};
-use crate::npy::{self, NpyError};
 
 pub use crate::cases::{Files, NodeTest, OperatorCase};
 
@@ -65,6 +65,9 @@ pub enum OracleError {
     /// A tensor that a script wrote can't be read.
     #[error(transparent)]
     Npy(#[from] NpyError),
+    /// A tensor for a script can't be written.
+    #[error(transparent)]
+    Write(#[from] avocet::Error),
     /// There is no trained network of this name.
     #[error("tests/oracle/trained.py writes no {0}")]
     UnknownNetwork(PathBuf),

@@ -82,9 +82,8 @@ fn a_rust_program_classifies() {
         let file = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_string();
         let manifest = std::fs::read_to_string(file("efficientnet_lite0.json")).expect("there");
         let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
-        let arena = manifest["arena"]["bytes"].as_u64().expect("a size").to_string();
         let (picture_file, weights_file) = (file("picture.ppm"), file("efficientnet_lite0.weights"));
-        let mut arguments = vec![picture_file.as_str(), arena.as_str()];
+        let mut arguments = vec![picture_file.as_str()];
         if weights == "external" {
             arguments.extend([weights_file.as_str(), manifest["weights"]["xxh64"].as_str().expect("a sum")]);
         }
