@@ -268,6 +268,12 @@ impl Oracle {
         classes.into_iter().map(picture).collect()
     }
 
+    /// Folder of the photographs that the pictures for `efficientnet_lite0` were made from: `NAME.png`, `NAME.jpg`, and
+    /// `NAME.npy` as Pillow prepares them for ImageNet's networks.
+    pub fn photographs(&self) -> Result<PathBuf, OracleError> {
+        Ok(self.data_folder("pictures")?.join("photographs"))
+    }
+
     fn run_command(&self, model: &Path, folder: &Path, options: &RunOptions) -> Command {
         let mut command = self.script("run_onnx.py");
         command.args([model, folder, folder]);
