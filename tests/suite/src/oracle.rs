@@ -118,6 +118,17 @@ pub struct Picture {
     pub input: Tensor,
 }
 
+/// A drawn page of text.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The picture's file.
+    pub picture: PathBuf,
+    /// Its lines, from top to bottom.
+    pub lines: Vec<String>,
+    /// What each class of `text_recognition.onnx` stands for.
+    pub characters: Vec<String>,
+}
+
 impl Picture {
     /// The picture that an input of EfficientNet-Lite0 was made from, as a PPM: its preprocessing is undone exactly.
     ///
@@ -250,8 +261,8 @@ impl Oracle {
         Ok(tests)
     }
 
-    /// Path of a file with a trained network: `efficientnet_lite0.onnx`, `efficientnet_lite0.pth` or
-    /// `text_direction.onnx`.
+    /// Path of a file with a trained network: `efficientnet_lite0.onnx`, `efficientnet_lite0.pth`, `text_direction.onnx`,
+    /// `text_detection.onnx` or `text_recognition.onnx`.
     pub fn trained_network(&self, file: &str) -> Result<PathBuf, OracleError> {
         let path = self.data_folder("trained")?.join(file);
         if path.is_file() { Ok(path) } else { Err(OracleError::UnknownNetwork(file.into())) }
@@ -266,6 +277,16 @@ impl Oracle {
             Ok(Picture { name, class, input })
         };
         classes.into_iter().map(picture).collect()
+    }
+
+    /// A page of text to be read.
+    pub fn page(&self) -> Result<Page, OracleError> {
+        let folder = self.data_folder("page")?;
+        Ok(Page {
+            picture: folder.join("page.png"),
+            lines: read_json(&folder.join("lines.json"))?,
+            characters: read_json(&folder.join("characters.json"))?,
+        })
     }
 
     /// Folder of the photographs that the pictures for `efficientnet_lite0` were made from: `NAME.png`, `NAME.jpg`, and
