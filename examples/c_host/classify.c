@@ -70,31 +70,36 @@ static void *read_file(const char *path, size_t *size) {
 #endif
 
 int main(int argc, char **argv) {
-    static float input[EFFICIENTNET_LITE0_INPUT_0_ELEMENTS], scores[CLASSES];
+    static float image[EFFICIENTNET_LITE0_INPUT_0_ELEMENTS], scores[CLASSES];
+    const void *inputs[EFFICIENTNET_LITE0_INPUT_COUNT];
+    void *outputs[EFFICIENTNET_LITE0_OUTPUT_COUNT];
+    avocet_context context = {NULL, NULL, NULL, NULL};
     unsigned char *pixels;
-    void *arena;
     int width, height, i, rank;
     int32_t status;
     if (argc < 2) return fail("expected a picture (PPM)");
     pixels = read_ppm(argv[1], &width, &height);
     if (!pixels) return fail("the picture is not a binary PPM of 8 bits");
-    prepare(pixels, width, height, input);
+    prepare(pixels, width, height, image);
     free(pixels);
-    arena = aligned_alloc(EFFICIENTNET_LITE0_ARENA_ALIGNMENT, EFFICIENTNET_LITE0_ARENA_BYTES);
-    if (!arena) return fail("no memory for the arena");
+    /* Inputs and outputs have the names that the model gives them; efficientnet_lite0_inputs() lists types and shapes. */
+    inputs[EFFICIENTNET_LITE0_INPUT_INPUT] = image;
+    outputs[EFFICIENTNET_LITE0_OUTPUT_OUTPUT] = scores;
+    context.arena = aligned_alloc(EFFICIENTNET_LITE0_ARENA_ALIGNMENT, EFFICIENTNET_LITE0_ARENA_BYTES);
+    if (!context.arena) return fail("no memory for the arena");
 #ifdef EXTERNAL_WEIGHTS
     {
         size_t size;
         void *file = argc > 2 ? read_file(argv[2], &size) : NULL;
-        const void *weights = file ? efficientnet_lite0_weights(file, size) : NULL;
-        if (!weights) return fail("the weights file is missing, damaged or another model's");
-        status = efficientnet_lite0_run(input, scores, arena, weights);
+        context.weights = file ? efficientnet_lite0_weights(file, size) : NULL;
+        if (!context.weights) return fail("the weights file is missing, damaged or another model's");
+        status = efficientnet_lite0_invoke(inputs, outputs, &context);
         free(file);
     }
 #else
-    status = efficientnet_lite0_run(input, scores, arena);
+    status = efficientnet_lite0_invoke(inputs, outputs, &context);
 #endif
-    free(arena);
+    free(context.arena);
     if (status != AVOCET_OK) return fail("the network refused its pointers");
     for (rank = 0; rank < TOP; rank++) {
         int best = 0;

@@ -21,6 +21,7 @@ mod mapped;
 mod pages;
 #[cfg(feature = "std")]
 mod pool;
+mod port;
 pub mod weights;
 
 #[cfg(feature = "alloc")]
@@ -29,6 +30,7 @@ pub use arena::Arena;
 pub use mapped::{MapError, Mapped};
 #[cfg(feature = "std")]
 pub use pool::Pool;
+pub use port::{Element, Port};
 
 use core::ffi::c_void;
 

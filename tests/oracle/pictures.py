@@ -2,7 +2,9 @@
 
 Out, into the given folder: for each picture a folder `efficientnet_lite0/NAME` or `text_direction/NAME` with
 `input_0.npy` (f32, NCHW, normalised as the network was trained) and `inputs.json`; and for each network a
-`classes.json`: the class that a human would give for each picture, where the network is right about it.
+`classes.json`: the class that a human would give for each picture, where the network is right about it. And in
+`photographs/` the pictures themselves, `NAME.png` and `NAME.jpg`, with `NAME.npy`: what Pillow makes of the PNG as
+networks trained on ImageNet are evaluated (shorter side to 256, centre of 224, mean and deviation of each channel).
 """
 
 import argparse
@@ -11,6 +13,7 @@ import math
 import pathlib
 
 import numpy
+import PIL.Image
 import skimage.data
 import skimage.io
 import skimage.transform
@@ -57,6 +60,17 @@ def lite0_input(image: numpy.ndarray) -> numpy.ndarray:
     return ((square - 127) / 128).astype(numpy.float32).transpose(2, 0, 1)[numpy.newaxis]
 
 
+def imagenet_input(image: PIL.Image.Image) -> numpy.ndarray:
+    """As torchvision's `Resize(256)`, `CenterCrop(224)` and `Normalize` with ImageNet's numbers: [1,3,224,224]."""
+    short = min(image.size)
+    width, height = (256 * side // short for side in image.size)
+    image = image.resize((width, height), PIL.Image.Resampling.BILINEAR)
+    left, top = round((width - 224) / 2), round((height - 224) / 2)
+    values = numpy.asarray(image.crop((left, top, left + 224, top + 224)), numpy.float32) / 255
+    values = (values - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+    return values.astype(numpy.float32).transpose(2, 0, 1)[numpy.newaxis]
+
+
 def text_direction_input(line: numpy.ndarray) -> numpy.ndarray:
     """A grey line of text at height 48, in -1..1, padded by zeros at the right: [1,3,48,192]."""
     height, width = line.shape
@@ -81,6 +95,11 @@ def main():
             write_values(folder, "input", {"x": text_direction_input(view)})
     for name in OBJECTS:
         write_values(output / "efficientnet_lite0" / name, "input", {"image": lite0_input(picture(name))})
+        photograph = PIL.Image.fromarray(picture(name)[..., :3])
+        (output / "photographs").mkdir(exist_ok=True)
+        photograph.save(output / "photographs" / f"{name}.png")
+        photograph.save(output / "photographs" / f"{name}.jpg", quality=95)
+        numpy.save(output / "photographs" / f"{name}.npy", imagenet_input(photograph))
     for network, classes in (("efficientnet_lite0", OBJECTS), ("text_direction", directions)):
         (output / network / "classes.json").write_text(json.dumps(classes, indent=1) + "\n")
 

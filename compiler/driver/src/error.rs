@@ -64,6 +64,9 @@ pub enum Error {
     /// The reference interpreter could not run the model.
     #[error(transparent)]
     Reference(#[from] avocet_reference::RunError),
+    /// Preprocessing can't be put before the model.
+    #[error("preprocessing: {0}")]
+    Preprocess(#[from] crate::preprocess::PreprocessError),
     /// A kernel that measures the machine is wrong; a defect of avocet.
     #[error("a kernel that measures this machine is not valid (please report this)")]
     Probe,

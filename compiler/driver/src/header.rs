@@ -7,6 +7,7 @@ use avocet_ir::tensor::DType;
 use avocet_target_cranelift::emit::Weights;
 
 use crate::artifact::Artifact;
+use crate::constants::constants;
 
 /// Declarations that all models share; guarded, so that several headers may be included.
 const COMMON: &str = "\
@@ -25,6 +26,35 @@ typedef struct avocet_context {
 
 /* What models return. */
 enum { AVOCET_OK = 0, AVOCET_NULL_POINTER = 1, AVOCET_MISALIGNED = 2 };
+#endif
+";
+
+/// Tables of inputs and outputs, by name; what is in them is never written to and needs no C library.
+const PORTS: &str = "\
+#ifndef AVOCET_PORT
+#define AVOCET_PORT
+/* Types of elements. */
+enum { AVOCET_F32 = 0, AVOCET_I64 = 1, AVOCET_I32 = 2, AVOCET_BOOL = 3, AVOCET_U8 = 4 };
+
+/* An input or output. */
+typedef struct avocet_port {
+    const char *name;      /* from the model, in UTF-8 */
+    int32_t element;       /* AVOCET_F32 or another type */
+    int32_t rank;          /* dimensions of the shape */
+    const int64_t *shape;  /* outermost first; NULL for a scalar */
+    size_t elements, bytes; /* of the whole, without gaps */
+} avocet_port;
+
+/* The number of the input or output of this name, or -1. */
+static inline int32_t avocet_find(const avocet_port *ports, int32_t count, const char *name) {
+    int32_t i;
+    for (i = 0; i < count; i++) {
+        const char *a = ports[i].name, *b = name;
+        while (*a && *a == *b) a++, b++;
+        if (*a == *b) return i;
+    }
+    return -1;
+}
 #endif
 ";
 
@@ -94,6 +124,7 @@ pub(crate) fn text(artifact: &Artifact) -> String {
     line("#include <stddef.h>\n#include <stdint.h>\n");
     line("#ifdef __cplusplus\nextern \"C\" {\n#endif\n");
     line(COMMON);
+    line(PORTS);
     if external {
         line(CHECK_WEIGHTS);
     }
@@ -119,6 +150,21 @@ pub(crate) fn text(artifact: &Artifact) -> String {
             line(&format!("#define {upper}_{kind}_{i}_BYTES {}", port.ty.bytes()));
             line(&format!("#define {upper}_{kind}_{i}_ALIGNMENT {}", port.ty.dtype.bytes()));
         }
+    }
+    line(
+        "\n/* Numbers of the inputs and outputs by name: their places in what the function below takes, and in the tables. */",
+    );
+    for (kind, ports) in [("INPUT", inputs), ("OUTPUT", outputs)] {
+        let numbers = constants(ports).into_iter().chain(["COUNT".into()]).enumerate();
+        let numbers: Vec<String> = numbers.map(|(i, c)| format!("{upper}_{kind}_{c} = {i}")).collect();
+        line(&format!("enum {{ {} }};", numbers.join(", ")));
+    }
+    line("\n/* Their names, types, shapes and sizes, in order; and the number of a name, or -1. */");
+    for (kind, ports) in [("input", inputs), ("output", outputs)] {
+        line(&table(name, kind, ports));
+        line(&format!("static inline int32_t {name}_find_{kind}(const char *port) {{"));
+        let count = format!("{upper}_{}_COUNT", kind.to_ascii_uppercase());
+        line(&format!("    return avocet_find({name}_{kind}s(), {count}, port);\n}}"));
     }
     line(&format!(
         "\n/* Runs the network. `inputs` and `outputs` hold {} and {} pointers. Allocates nothing, keeps nothing between\n   \
@@ -173,14 +219,47 @@ fn c_type(dtype: DType) -> &'static str {
     }
 }
 
+/// A function that gives the table of inputs or outputs: a function, since headers must not define data, and one that is
+/// not used warns nobody.
+fn table(name: &str, kind: &str, ports: &[Port]) -> String {
+    let mut out = format!("static inline const avocet_port *{name}_{kind}s(void) {{\n");
+    if ports.is_empty() {
+        return out + "    return NULL;\n}";
+    }
+    let mut entries = Vec::new();
+    for (i, port) in ports.iter().enumerate() {
+        let dims: Vec<String> = port.ty.dims().iter().map(usize::to_string).collect();
+        let shape = if dims.is_empty() { "NULL".to_string() } else { format!("shape_{i}") };
+        if !dims.is_empty() {
+            let _ = writeln!(out, "    static const int64_t shape_{i}[] = {{{}}};", dims.join(", "));
+        }
+        entries.push(format!(
+            "        {{\"{}\", AVOCET_{}, {}, {shape}, {}, {}}}",
+            c_string(&port.name),
+            port.ty.dtype.to_string().to_ascii_uppercase(),
+            dims.len(),
+            port.ty.shape.elements(),
+            port.ty.bytes()
+        ));
+    }
+    let _ = write!(
+        out,
+        "    static const avocet_port ports[] = {{\n{}}};\n    return ports;\n}}",
+        entries.join(",\n")
+    );
+    out
+}
+
 fn describe(port: &Port) -> String {
     // A name may hold anything; nothing in it may end the comment.
-    let name = c_string(&port.name).replace("*/", "* /");
+    let keep = |c: char| c.is_ascii_graphic() && !"*/?\\".contains(c) || c == ' ';
+    let name: String = port.name.chars().map(|c| if keep(c) { c } else { '_' }).collect();
     format!("{name}, {} {}", port.ty.dtype, port.ty.shape)
 }
 
-/// The name within a C string.
+/// The name within a C string: in UTF-8, with what is not plain ASCII in octal, which ends after three digits.
 fn c_string(name: &str) -> String {
-    let keep = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\' && c != '?';
-    name.chars().map(|c| if keep(c) || c == ' ' { c } else { '_' }).collect()
+    let plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && !b"\"\\?".contains(&byte);
+    let one = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("\\{byte:03o}") };
+    name.bytes().map(one).collect()
 }

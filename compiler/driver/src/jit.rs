@@ -10,6 +10,8 @@ use avocet_runtime::{Arena, Context, Pool, Status};
 use avocet_target_cranelift::jit::Code;
 use thiserror::Error;
 
+use crate::ports::PortError;
+
 /// Why a compiled model did not run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RunError {
@@ -31,6 +33,9 @@ pub enum RunError {
         /// What was given.
         got: TensorType,
     },
+    /// A name is not one of the model's, is there twice, or missing.
+    #[error(transparent)]
+    Port(#[from] PortError),
     /// There is not enough memory for the intermediate tensors.
     #[error("there is no memory for an arena of {0} bytes")]
     Memory(usize),
@@ -172,6 +177,11 @@ pub struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// The model.
+    pub(crate) fn model(&self) -> &Compiled {
+        self.model
+    }
+
     /// Runs the model; the results stay in the session.
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<(), RunError> {
         let model = self.model;

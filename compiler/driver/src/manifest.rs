@@ -5,6 +5,7 @@ use avocet_target_cranelift::emit::Weights;
 use serde::Serialize;
 
 use crate::artifact::Artifact;
+use crate::constants::constants;
 
 #[derive(Serialize)]
 struct Manifest<'a> {
@@ -23,6 +24,7 @@ struct Manifest<'a> {
 #[derive(Serialize)]
 struct PortEntry<'a> {
     name: &'a str,
+    constant: String,
     element: String,
     shape: &'a [usize],
     bytes: usize,
@@ -53,8 +55,8 @@ pub(crate) fn text(artifact: &Artifact) -> String {
         triple: artifact.target.triple.to_string(),
         features: &artifact.target.features,
         function: format!("{}_invoke", artifact.name),
-        inputs: artifact.program.inputs.iter().map(entry).collect(),
-        outputs: artifact.program.outputs.iter().map(entry).collect(),
+        inputs: entries(&artifact.program.inputs),
+        outputs: entries(&artifact.program.outputs),
         arena: Memory { bytes: plan.bytes, alignment: ALIGNMENT, lower_bound: plan.lower_bound },
         weights: WeightsEntry {
             external: artifact.weights == Weights::External,
@@ -66,9 +68,14 @@ pub(crate) fn text(artifact: &Artifact) -> String {
     serde_json::to_string_pretty(&manifest).unwrap_or_default() + "\n"
 }
 
-fn entry(port: &Port) -> PortEntry<'_> {
+fn entries(ports: &[Port]) -> Vec<PortEntry<'_>> {
+    ports.iter().zip(constants(ports)).map(|(port, constant)| entry(port, constant)).collect()
+}
+
+fn entry(port: &Port, constant: String) -> PortEntry<'_> {
     PortEntry {
         name: &port.name,
+        constant,
         element: port.ty.dtype.to_string(),
         shape: port.ty.dims(),
         bytes: port.ty.bytes(),

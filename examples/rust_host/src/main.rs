@@ -2,44 +2,38 @@
 //!
 //! ```text
 //! avocet compile examples/efficientnet_lite0.toml --weights-file efficientnet-lite0-57934424.pth -o build
-//! cd examples/rust_host && MODEL_FOLDER=../../build cargo run --release -- picture.ppm ARENA
+//! cd examples/rust_host && MODEL_FOLDER=../../build cargo run --release -- picture.ppm
 //! ```
 //!
-//! ARENA is the arena's size in the manifest. For a model compiled with `--weights external`, the weights file and the
-//! manifest's `xxh64` are two more arguments.
-
-use std::ffi::c_void;
+//! For a model compiled with `--weights external`, the weights file and the manifest's `xxh64` are two more arguments.
 
 use avocet_runtime::{Arena, Context, Mapped, Status};
 
-unsafe extern "C" {
-    /// As `efficientnet_lite0.h` declares it.
-    fn efficientnet_lite0_invoke(
-        inputs: *const *const c_void,
-        outputs: *const *mut c_void,
-        context: *const Context,
-    ) -> i32;
+/// What avocet says of the model: its function, the arena's size, and its inputs and outputs by name.
+mod model {
+    include!(env!("MODEL"));
 }
 
-// From efficientnet_lite0.h, except the arena, whose size is in the manifest too.
 const SIZE: usize = 224;
 const CHANNELS: usize = 3;
-const CLASSES: usize = 1000;
+const CLASSES: usize = model::OUTPUTS[model::output::OUTPUT].elements();
 
 /// Scores of all classes. Each call has an arena of its own, so calls may run at the same time; they share the weights.
 fn classify(
-    input: &[f32; CHANNELS * SIZE * SIZE],
-    arena_bytes: usize,
+    image: &[f32; CHANNELS * SIZE * SIZE],
     weights: Option<&Mapped>,
 ) -> Result<Vec<f32>, String> {
-    let mut arena = Arena::new(arena_bytes);
+    let mut arena = Arena::new(model::ARENA_BYTES);
     let mut scores = vec![0.0f32; CLASSES];
     let weights = weights.map_or(std::ptr::null(), Mapped::as_ptr);
     let context = Context::new(arena.as_mut_ptr(), weights);
-    let (inputs, outputs) = ([input.as_ptr().cast()], [scores.as_mut_ptr().cast()]);
-    // SAFETY: one input and one output of the sizes that the header states, and an arena of the model's size that nobody
-    // else uses.
-    let status = unsafe { efficientnet_lite0_invoke(inputs.as_ptr(), outputs.as_ptr(), &context) };
+    let mut inputs = [std::ptr::null(); model::INPUTS.len()];
+    let mut outputs = [std::ptr::null_mut(); model::OUTPUTS.len()];
+    inputs[model::input::INPUT] = image.as_ptr().cast();
+    outputs[model::output::OUTPUT] = scores.as_mut_ptr().cast();
+    // SAFETY: the only input and output are of the sizes that the model states (`main` checks the input's), and the arena
+    // of the model's size, which nobody else uses.
+    let status = unsafe { model::efficientnet_lite0_invoke(inputs.as_ptr(), outputs.as_ptr(), &context) };
     match Status::from_code(status) {
         Some(Status::Ok) => Ok(scores),
         other => Err(format!("the network returned {other:?}")),
@@ -76,10 +70,8 @@ fn prepare(ppm: &[u8]) -> Option<Box<[f32; CHANNELS * SIZE * SIZE]>> {
 
 fn main() -> Result<(), String> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(path), Some(arena)) = (arguments.next(), arguments.next()) else {
-        return Err("expected a picture (PPM) and the size of the arena".into());
-    };
-    let arena: usize = arena.parse().map_err(|e| format!("the size of the arena: {e}"))?;
+    let path = arguments.next().ok_or("expected a picture (PPM)")?;
+    assert_eq!(model::INPUTS[model::input::INPUT].shape, [1, CHANNELS, SIZE, SIZE]);
     let ppm = std::fs::read(&path).map_err(|e| format!("{path}: {e}"))?;
     let weights = match (arguments.next(), arguments.next()) {
         (Some(file), Some(checksum)) => {
@@ -91,8 +83,8 @@ fn main() -> Result<(), String> {
     };
     let input = prepare(&ppm).ok_or("the picture is not a binary PPM of 8 bits")?;
     let (one, other) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| classify(&input, arena, weights.as_ref()));
-        (classify(&input, arena, weights.as_ref()), other.join())
+        let other = scope.spawn(|| classify(&input, weights.as_ref()));
+        (classify(&input, weights.as_ref()), other.join())
     });
     let scores = one?;
     // The same code at the same time on the same picture.

@@ -62,7 +62,10 @@ def add_cases(suite: Suite):
                    group=2, strides=[2, 1], pads=[1, 0, 1, 2])
     for name, attributes in (("plain", {}), ("strides", {"strides": [2, 3], "output_padding": [1, 0]}),
                              ("pads", {"strides": [2, 2], "pads": [1, 2, 0, 1]}), ("dilations", {"dilations": [2, 1]}),
-                             ("groups", {"group": 2, "strides": [2, 2]})):
+                             ("groups", {"group": 2, "strides": [2, 2]}), ("apart", {"strides": [3, 2]}),
+                             ("apart_groups", {"group": 2, "strides": [3, 2]})):
         values = {"x": normal(1, 4, 5, 4), "w": Constant(normal(4, 3, 3, 2)), "b": Constant(normal(3 * attributes.get("group", 1)))}
         suite.operator(f"conv_transpose_{name}", 11, "ConvTranspose", values, **attributes)
-    suite.operator("conv_transpose_sequence", 11, "ConvTranspose", {"x": normal(1, 4, 9), "w": Constant(normal(4, 3, 3))}, strides=[2])
+    for name, stride in (("sequence", 2), ("sequence_apart", 3)):
+        suite.operator(f"conv_transpose_{name}", 11, "ConvTranspose", {"x": normal(1, 4, 9), "w": Constant(normal(4, 3, 3))}, strides=[stride])
+    suite.operator("conv_transpose_apart_computed", 11, "ConvTranspose", {"x": normal(2, 4, 3, 5), "w": normal(4, 3, 2, 2)}, strides=[2, 2])

@@ -6,10 +6,9 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use avocet::data::npy;
 use avocet::{Artifact, Tensor};
 use avocet_backend_tests::emulator::{Emulator, missing};
-
-use crate::npy;
 
 /// A program with networks in it, running.
 pub struct Networks {

@@ -1,7 +1,6 @@
 //! End-to-end, differential and conformance tests of avocet: what the tests under `tests/` of this crate share.
 //!
 //! - [`oracle`]: ONNX Runtime and the trained networks, by Python scripts in an environment that is made on first use;
-//! - [`npy`]: tensors in NumPy's file format, in which those scripts talk;
 //! - [`compare`]: how far two tensors are apart, and a readable account of it;
 //! - [`emulated`]: compiled networks under qemu;
 //! - [`files`]: folders, commands and the `avocet` program itself.
@@ -10,5 +9,4 @@ mod cases;
 pub mod compare;
 pub mod emulated;
 pub mod files;
-pub mod npy;
 pub mod oracle;

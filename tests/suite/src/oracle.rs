@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use avocet::data::npy::{self, NpyError};
 use avocet_ir::Tensor;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::files::{self, CommandError};
-use crate::npy::{self, NpyError};
 
 pub use crate::cases::{Files, NodeTest, OperatorCase};
 
@@ -65,6 +65,9 @@ pub enum OracleError {
     /// A tensor that a script wrote can't be read.
     #[error(transparent)]
     Npy(#[from] NpyError),
+    /// A tensor for a script can't be written.
+    #[error(transparent)]
+    Write(#[from] avocet::Error),
     /// There is no trained network of this name.
     #[error("tests/oracle/trained.py writes no {0}")]
     UnknownNetwork(PathBuf),
@@ -113,6 +116,17 @@ pub struct Picture {
     pub class: Option<usize>,
     /// The preprocessed picture.
     pub input: Tensor,
+}
+
+/// A drawn page of text.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The picture's file.
+    pub picture: PathBuf,
+    /// Its lines, from top to bottom.
+    pub lines: Vec<String>,
+    /// What each class of `text_recognition.onnx` stands for.
+    pub characters: Vec<String>,
 }
 
 impl Picture {
@@ -247,8 +261,8 @@ impl Oracle {
         Ok(tests)
     }
 
-    /// Path of a file with a trained network: `efficientnet_lite0.onnx`, `efficientnet_lite0.pth` or
-    /// `text_direction.onnx`.
+    /// Path of a file with a trained network: `efficientnet_lite0.onnx`, `efficientnet_lite0.pth`, `text_direction.onnx`,
+    /// `text_detection.onnx` or `text_recognition.onnx`.
     pub fn trained_network(&self, file: &str) -> Result<PathBuf, OracleError> {
         let path = self.data_folder("trained")?.join(file);
         if path.is_file() { Ok(path) } else { Err(OracleError::UnknownNetwork(file.into())) }
@@ -263,6 +277,22 @@ impl Oracle {
             Ok(Picture { name, class, input })
         };
         classes.into_iter().map(picture).collect()
+    }
+
+    /// A page of text to be read.
+    pub fn page(&self) -> Result<Page, OracleError> {
+        let folder = self.data_folder("page")?;
+        Ok(Page {
+            picture: folder.join("page.png"),
+            lines: read_json(&folder.join("lines.json"))?,
+            characters: read_json(&folder.join("characters.json"))?,
+        })
+    }
+
+    /// Folder of the photographs that the pictures for `efficientnet_lite0` were made from: `NAME.png`, `NAME.jpg`, and
+    /// `NAME.npy` as Pillow prepares them for ImageNet's networks.
+    pub fn photographs(&self) -> Result<PathBuf, OracleError> {
+        Ok(self.data_folder("pictures")?.join("photographs"))
     }
 
     fn run_command(&self, model: &Path, folder: &Path, options: &RunOptions) -> Command {

@@ -111,6 +111,7 @@ fn compilation_repeats_bit_for_bit_wherever_it_runs() {
             "shufflenet_v2_x1_0.h",
             "shufflenet_v2_x1_0.json",
             "shufflenet_v2_x1_0.o",
+            "shufflenet_v2_x1_0.rs",
             "shufflenet_v2_x1_0.weights"
         ]
     );
@@ -130,7 +131,16 @@ fn without_a_linker_everything_else_is_written() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("warning: linking the shared library: no linker for "), "{text}");
     let names: Vec<String> = contents(&folder.path().join("out")).into_iter().map(|f| f.0).collect();
-    assert_eq!(names, ["libsqueezenet1_1.a", "squeezenet1_1.h", "squeezenet1_1.json", "squeezenet1_1.o"]);
+    assert_eq!(
+        names,
+        [
+            "libsqueezenet1_1.a",
+            "squeezenet1_1.h",
+            "squeezenet1_1.json",
+            "squeezenet1_1.o",
+            "squeezenet1_1.rs"
+        ]
+    );
 }
 
 #[test]

@@ -82,9 +82,8 @@ fn a_rust_program_classifies() {
         let file = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_string();
         let manifest = std::fs::read_to_string(file("efficientnet_lite0.json")).expect("there");
         let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
-        let arena = manifest["arena"]["bytes"].as_u64().expect("a size").to_string();
         let (picture_file, weights_file) = (file("picture.ppm"), file("efficientnet_lite0.weights"));
-        let mut arguments = vec![picture_file.as_str(), arena.as_str()];
+        let mut arguments = vec![picture_file.as_str()];
         if weights == "external" {
             arguments.extend([weights_file.as_str(), manifest["weights"]["xxh64"].as_str().expect("a sum")]);
         }
@@ -154,4 +153,89 @@ fn the_header_is_the_same_c99_and_c_plus_plus_everywhere() {
             assert_eq!(first.get_or_insert_with(|| declared.clone()), &declared, "{target}");
         }
     }
+}
+
+/// A model whose inputs and outputs have names that no C identifier has.
+fn oddly_named() -> avocet::Model {
+    use avocet_ir::op::{Binary, Op};
+    let mut graph = avocet::Graph::new("odd");
+    let f32 = avocet::TensorType::f32([2, 3]).expect("small");
+    let i64 = avocet::TensorType::new(avocet::DType::I64, avocet::Shape::scalar());
+    let first = graph.add("/in:0", Op::Input(f32.clone()), &[]).expect("an input");
+    let second = graph.add("in_0", Op::Input(f32), &[]).expect("an input");
+    let count = graph.add("count", Op::Input(i64), &[]).expect("an input");
+    let difference = graph.add("d", Op::Binary(Binary::Sub), &[first, second]).expect("a node");
+    graph.add_output("diff\u{e9}rence \"a\\b\" ??/ */", difference);
+    graph.add_output("0_BYTES", count);
+    avocet::Model::from_graph(graph).expect("valid")
+}
+
+/// Asks for everything by name, with no C library but what says whether all was right.
+const BY_NAME: &str = r#"
+#include "odd.h"
+static int same(const char *a, const char *b) {
+    while (*a && *a == *b) a++, b++;
+    return *a == *b;
+}
+static unsigned char arena[ODD_ARENA_BYTES + 1] __attribute__((aligned(ODD_ARENA_ALIGNMENT)));
+int main(void) {
+    float first[6] = {5, 5, 5, 5, 5, 5}, second[6] = {1, 2, 3, 4, 5, 6}, difference[6];
+    int64_t given = 7, got = 0;
+    const void *inputs[ODD_INPUT_COUNT];
+    void *outputs[ODD_OUTPUT_COUNT];
+    avocet_context context = {NULL, NULL, NULL, NULL};
+    const avocet_port *port = &odd_inputs()[ODD_INPUT_IN_0];
+    const char *name = "diff\303\251rence \"a\\b\" ?\?/ */";
+    context.arena = arena;
+    inputs[ODD_INPUT_IN_0] = first;
+    inputs[ODD_INPUT_IN_0_1] = second;
+    inputs[ODD_INPUT_COUNT_2] = &given;
+    outputs[ODD_OUTPUT_DIFF_RENCE_A_B] = difference;
+    outputs[ODD_OUTPUT_TENSOR_0_BYTES] = &got;
+    if (odd_invoke(inputs, outputs, &context) != AVOCET_OK || difference[5] != -1 || got != 7) return 1;
+    if (!same(port->name, "/in:0") || port->element != AVOCET_F32 || port->rank != 2) return 2;
+    if (port->shape[0] != 2 || port->shape[1] != 3 || port->elements != 6 || port->bytes != 24) return 3;
+    port = &odd_inputs()[ODD_INPUT_COUNT_2];
+    if (port->element != AVOCET_I64 || port->rank != 0 || port->shape || port->bytes != 8) return 4;
+    if (odd_find_output(name) != ODD_OUTPUT_DIFF_RENCE_A_B || odd_find_output("0_BYTES") != 1) return 5;
+    if (odd_find_input("in_0") != 1 || odd_find_input("in") != -1 || odd_find_input("in_00") != -1) return 6;
+    return 0;
+}
+"#;
+
+#[test]
+fn inputs_and_outputs_are_found_by_name_in_c_c_plus_plus_and_without_a_library() {
+    let folder = temporary_folder();
+    let artifact = oddly_named().compile(&avocet::Target::host(), &avocet::Options::default());
+    let artifact = artifact.unwrap_or_else(|e| panic!("{e}"));
+    artifact.write_all(folder.path()).unwrap_or_else(|e| panic!("{e}"));
+    let library = folder.path().join("libodd.a");
+    for (compiler, standard, file) in [("cc", "c99", "by_name.c"), ("c++", "c++17", "by_name.cpp")] {
+        let source = folder.path().join(file);
+        std::fs::write(&source, BY_NAME).expect("writable");
+        let program = folder.path().join("by_name");
+        let mut command = Command::new(compiler);
+        command.arg(format!("-std={standard}")).args(["-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]);
+        command.args(["-Wconversion", "-Wshadow", "-I"]).arg(folder.path()).arg(&source).arg(&library);
+        run(command.arg("-o").arg(&program)).unwrap_or_else(|e| panic!("{e}"));
+        let output = capture(&mut Command::new(&program)).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(output.status.code(), Some(0), "{standard}");
+        // No byte of it needs a library: nothing is undefined but the model itself.
+        let mut command = Command::new(compiler);
+        command.arg(format!("-std={standard}")).args([
+            "-O0",
+            "-ffreestanding",
+            "-nostdlib",
+            "-Wl,-e,main",
+            "-I",
+        ]);
+        command.arg(folder.path()).arg(&source).arg(&library).arg("-o").arg(&program);
+        run(&mut command).unwrap_or_else(|e| panic!("{e}"));
+    }
+    let module = std::fs::read_to_string(folder.path().join("odd.rs")).expect("there");
+    assert!(module.contains("pub const COUNT_2: usize = 2;"), "{module}");
+    let manifest = std::fs::read_to_string(folder.path().join("odd.json")).expect("there");
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
+    assert_eq!(manifest["inputs"][2]["constant"], "COUNT_2");
+    assert_eq!(manifest["outputs"][0]["name"], "diff\u{e9}rence \"a\\b\" ??/ */");
 }

@@ -29,8 +29,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use avocet::data::npy::NpyError;
+use avocet::data::npz::NpzError;
+use avocet::data::picture::PictureError;
+use avocet::data::prepare::PrepareError;
 use avocet::measure::Budget;
-use avocet::{Artifact, Error, LoadOptions, Model, Options, Refused, Target, TargetError, Tuned};
+use avocet::ports::{PortError, list};
+use avocet::{
+    Artifact, Error, LoadOptions, Model, Options, Port, Preprocessing, Refused, Target, TargetError, Tuned,
+};
 use clap::Args;
 use progress::Progress;
 use serde::Serialize;
@@ -42,8 +49,27 @@ pub(crate) enum CommandError {
     Avocet(#[from] Error),
     #[error(transparent)]
     Target(#[from] TargetError),
+    #[error(transparent)]
+    Port(#[from] PortError),
+    #[error(transparent)]
+    Npy(#[from] NpyError),
+    #[error(transparent)]
+    Npz(#[from] NpzError),
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    #[error("input '{}': {source}", name.escape_debug())]
+    Prepare { name: String, source: PrepareError },
+    #[error("no output has a score for each of {classes} classes; the model's outputs are {outputs}")]
+    Scores { classes: usize, outputs: String },
     #[error("{}: {source}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+}
+
+impl CommandError {
+    /// No output has scores of so many classes.
+    fn no_scores(classes: usize, ports: &[Port]) -> Self {
+        CommandError::Scores { classes, outputs: list(ports) }
+    }
 }
 
 /// Which model, and what its file leaves open.
@@ -63,6 +89,10 @@ struct ModelArguments {
     /// Seed of a description's random weights.
     #[arg(long)]
     seed: Option<u64>,
+    /// Compile preprocessing into the model (repeatable): an input of pictures takes bytes of this size, height x width, and
+    /// resizes and normalises them itself; for example `image=480x640,resize=bilinear,mean=0.5,std=0.5`.
+    #[arg(long, value_name = "[NAME=]HxW[,KEY=VALUE…]")]
+    preprocess: Vec<Preprocessing>,
 }
 
 impl ModelArguments {
@@ -73,7 +103,8 @@ impl ModelArguments {
             weights: self.weights_file.clone(),
             seed: self.seed,
         };
-        Ok(Model::open(&self.model, &options)?)
+        let model = Model::open(&self.model, &options)?;
+        Ok(self.preprocess.iter().try_fold(model, |model, how| model.with_preprocessing(how))?)
     }
 }
 

@@ -356,6 +356,18 @@ impl Graph {
         Ok(())
     }
 
+    /// Puts an input of another type in the place, and under the name, of the network's input of this number. Gives the new
+    /// input and the old: whoever calls this lets what is computed from the new one take the place of the old, and removes
+    /// that.
+    pub fn exchange_input(&mut self, number: usize, ty: TensorType) -> Result<[Value; 2], GraphError> {
+        let Some(&old) = self.inputs.get(number) else {
+            return Err(GraphError::Dangling(format!("input {number}")));
+        };
+        let new = self.add(self.nodes[old].name.clone(), Op::Input(ty), &[])?;
+        self.inputs.swap_remove(number);
+        Ok([new, old.into()])
+    }
+
     /// Removes a node whose results are not used.
     pub fn remove(&mut self, id: NodeId) -> Result<(), GraphError> {
         let used = self.nodes.edges_directed(id, Direction::Outgoing).next().is_some()

@@ -1,6 +1,6 @@
 //! Convolutions with weights that are computed, and what turns a transposed convolution into a plain one.
 
-use avocet_ir::op::{Conv, Op, PadMode, Padding, SliceAxis};
+use avocet_ir::op::{Conv, Layout, Op, PadMode, Padding, SliceAxis};
 use avocet_ir::{Value, infer};
 
 use super::super::attributes::{Problem, invalid};
@@ -50,6 +50,36 @@ pub(super) fn add(
     let product = Op::MatMul { transpose_a: false, transpose_b: false };
     let y = importer.add(node, product, &[weights, windows])?;
     importer.reshape(node, y, &[batch, outputs, rows, columns])
+}
+
+/// A transposed convolution whose windows neither meet nor leave gaps: each element becomes a block of its own, a pointwise
+/// convolution to the block's elements as channels, which then take their places.
+pub(super) fn apart(
+    importer: &mut Importer,
+    node: &Node,
+    x: Value,
+    w: Value,
+    groups: usize,
+) -> Result<Value, Problem> {
+    let (image, weights) = (importer.ty(x), importer.ty(w));
+    let (&[batch, inputs, rows, columns], &[_, outputs, height, width]) = (image.dims(), weights.dims()) else {
+        return invalid(format!("weights {weights} for {image}"));
+    };
+    // Places in the block before channels: so the image, channels last, is moved in runs of a block's row.
+    let w = importer.reshape(node, w, &[groups, inputs / groups, outputs, height, width])?;
+    let w = importer.add(node, Op::Transpose { perm: vec![0, 3, 4, 2, 1] }, &[w])?;
+    let w = importer.reshape(node, w, &[groups * height * width * outputs, inputs / groups, 1, 1])?;
+    let conv = Conv {
+        strides: [1; 2],
+        dilations: [1; 2],
+        padding: Padding::default(),
+        groups,
+        layout: Layout::Nchw,
+    };
+    let y = add(importer, node, conv, x, w)?;
+    let y = importer.reshape(node, y, &[batch, groups, height, width, outputs, rows, columns])?;
+    let y = importer.add(node, Op::Transpose { perm: vec![0, 1, 4, 5, 2, 6, 3] }, &[y])?;
+    importer.reshape(node, y, &[batch, groups * outputs, rows * height, columns * width])
 }
 
 /// An image with zeros between its elements, so that they are as far apart as the strides say, and so many around it; negative

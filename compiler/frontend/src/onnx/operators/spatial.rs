@@ -145,7 +145,8 @@ fn with_bias(
     Ok(vec![spatial.restored(importer, node, y)?])
 }
 
-/// The convolution whose backward pass this is, from the other side: zeros between the elements, flipped weights.
+/// The convolution whose backward pass this is, from the other side: zeros between the elements, flipped weights. Where the
+/// windows of the result don't meet, as in most decoders, there is a shorter way.
 pub(super) fn transposed(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let spatial = Spatial::of(importer, node.input(0)?)?;
     let x = spatial.image(importer, node, node.input(0)?)?;
@@ -199,6 +200,10 @@ pub(super) fn transposed(importer: &mut Importer, node: &Node) -> Result<Vec<Val
             cut = [before, total - before];
         }
         pads[axis] = [reach - cut[0], reach - cut[1] + further[axis] as i64];
+    }
+    if window == strides && dilations == [1; 2] && [0, 1].map(|i| [window[i] as i64 - 1; 2]) == pads {
+        let y = convolution::apart(importer, node, x, w, groups)?;
+        return with_bias(importer, node, spatial, y, per_group * groups);
     }
     let spread = convolution::spread(importer, node, x, strides, pads)?;
     let flipped = convolution::flipped(importer, node, w, groups)?;

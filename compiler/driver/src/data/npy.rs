@@ -1,30 +1,36 @@
-//! Tensors in NumPy's `.npy` format, versions 1 to 3: the form in which tests and Python scripts exchange them.
+//! Tensors in NumPy's `.npy` format, versions 1 to 3: what networks read and write on the command line and in tests.
 //!
 //! Little-endian, row-major arrays of the element types of [`DType`], nothing else. The header's claims are held
 //! against the number of bytes that are there before anything is allocated.
 //! Specification: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use avocet_ir::{DType, Shape, Tensor, TensorData, TensorType};
 use thiserror::Error;
 
+use super::write_file;
+
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// The data starts at a multiple of this many bytes.
 const ALIGNMENT: usize = 64;
 
+/// Largest header that is read; NumPy itself refuses those of more than 10,000 bytes.
+const MOST_HEADER: usize = 1 << 16;
+
 /// Why a `.npy` file was refused.
 #[derive(Debug, Error)]
 pub enum NpyError {
-    /// The file can't be read or written.
+    /// The file can't be read.
     #[error("{path}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
         /// What the operating system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The contents of the file are wrong.
     #[error("{path}: {reason}")]
@@ -34,6 +40,9 @@ pub enum NpyError {
         /// What is wrong.
         reason: Box<NpyError>,
     },
+    /// The file ended, or can't be read on.
+    #[error("{0}")]
+    Read(io::Error),
     /// No magic number, a version above 3, or a header that ends early.
     #[error("not an .npy array of version 1, 2 or 3")]
     NotNpy,
@@ -45,7 +54,7 @@ pub enum NpyError {
         /// The header.
         header: String,
     },
-    /// An element type that the harness has no use for.
+    /// An element type that no network has.
     #[error("element type {0:?}; readable are <f4, <i8, <i4, |b1 and |u1")]
     ElementType(String),
     /// Column-major order.
@@ -77,9 +86,26 @@ pub fn read(path: &Path) -> Result<Tensor, NpyError> {
     decode(&bytes).map_err(|reason| NpyError::InFile { path: path.into(), reason: Box::new(reason) })
 }
 
+/// Reads a tensor of this type from a file, or says which other type is there; no more is read than the type needs.
+pub fn read_as(path: &Path, ty: &TensorType) -> Result<Result<Tensor, TensorType>, NpyError> {
+    let file = File::open(path).map_err(|source| NpyError::Io { path: path.into(), source })?;
+    decode_as(file, ty).map_err(|reason| NpyError::InFile { path: path.into(), reason: Box::new(reason) })
+}
+
+/// The same from whatever holds such a file.
+pub fn decode_as(from: impl Read, ty: &TensorType) -> Result<Result<Tensor, TensorType>, NpyError> {
+    let mut bytes = Vec::new();
+    from.take((ty.bytes() + MOST_HEADER) as u64).read_to_end(&mut bytes).map_err(NpyError::Read)?;
+    let (found, data) = header(&bytes)?;
+    if &found != ty {
+        return Ok(Err(found));
+    }
+    Ok(Ok(tensor(ty, data)?))
+}
+
 /// Writes a tensor to a file.
-pub fn write(path: &Path, tensor: &Tensor) -> Result<(), NpyError> {
-    fs::write(path, encode(tensor)).map_err(|source| NpyError::Io { path: path.into(), source })
+pub fn write(path: &Path, tensor: &Tensor) -> Result<(), crate::Error> {
+    write_file(path, &encode(tensor))
 }
 
 /// The bytes of a file of version 1 that holds this tensor.
@@ -109,6 +135,12 @@ pub fn encode(tensor: &Tensor) -> Vec<u8> {
 
 /// The tensor that these bytes of a file hold.
 pub fn decode(bytes: &[u8]) -> Result<Tensor, NpyError> {
+    let (ty, data) = header(bytes)?;
+    tensor(&ty, data)
+}
+
+/// The type that the file's header names, and the bytes after the header.
+fn header(bytes: &[u8]) -> Result<(TensorType, &[u8]), NpyError> {
     let (header, data) = split_header(bytes).ok_or(NpyError::NotNpy)?;
     let malformed = |entry| NpyError::Header { entry, header: header.to_owned() };
 
@@ -127,7 +159,7 @@ pub fn decode(bytes: &[u8]) -> Result<Tensor, NpyError> {
         _ => return Err(malformed("fortran_order")),
     }
     let dims = entry(header, "shape").and_then(tuple).ok_or_else(|| malformed("shape"))?;
-    tensor(&TensorType::new(dtype, Shape::new(dims)?), data)
+    Ok((TensorType::new(dtype, Shape::new(dims)?), data))
 }
 
 /// The tensor of this type whose elements are these bytes, little-endian.
@@ -263,6 +295,19 @@ mod tests {
         assert!(message(&header("|b1", "False", "()"), &[2]).contains("boolean"));
         assert!(message(&header("<f4", "False", "(99999999999,99999999999)"), &[]).contains("elements"));
         assert!(decode(b"PK").unwrap_err().to_string().contains("not an .npy array"));
+    }
+
+    #[test]
+    fn no_more_is_read_than_the_type_needs() {
+        let tensor = Tensor::f32([3], [1.0, 2.0, 3.0]).unwrap();
+        let ty = tensor.ty();
+        assert_eq!(decode_as(&*encode(&tensor), &ty).unwrap(), Ok(tensor.clone()));
+        // A header that claims much is compared with what is wanted before anything else, and an endless file ends.
+        let claims = file("{'descr': '<f4', 'fortran_order': False, 'shape': (9999999, 9999), }\n", &[]);
+        let found = decode_as((&*claims).chain(io::repeat(0)), &ty).unwrap().unwrap_err();
+        assert_eq!(found.dims(), [9_999_999, 9999]);
+        let endless = decode_as((&*encode(&tensor)).chain(io::repeat(0)), &ty);
+        assert!(endless.unwrap_err().to_string().contains("needs 12"));
     }
 
     proptest! {

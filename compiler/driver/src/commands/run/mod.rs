@@ -1,12 +1,18 @@
-//! `avocet run`: compile in memory, run, measure, and with `--verify` compare with the reference interpreter.
+//! `avocet run`: compile in memory, run on what is given, measure, say what came out, and with `--verify` compare with the
+//! reference interpreter.
+
+mod inputs;
+mod outputs;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use avocet::Tensor;
 use avocet::inspect::{grouped, report};
-use avocet::measure::{Budget, inputs, threads, time};
+use avocet::measure::{self, Budget, threads, time};
 use clap::Args;
+use inputs::InputArguments;
+use outputs::OutputArguments;
 
 use super::{CommandError, CompilationArguments};
 
@@ -14,6 +20,10 @@ use super::{CommandError, CompilationArguments};
 pub(crate) struct Arguments {
     #[command(flatten)]
     compilation: CompilationArguments,
+    #[command(flatten)]
+    inputs: InputArguments,
+    #[command(flatten)]
+    outputs: OutputArguments,
     /// Compare the result with that of the reference interpreter; exit code 1 if they differ.
     #[arg(long)]
     verify: bool,
@@ -30,11 +40,13 @@ const TOLERANCE: f64 = 1e-4;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let model = arguments.compilation.open()?;
+    let given = arguments.inputs.read(&model)?;
+    let plan_of_outputs = arguments.outputs.plan(&model)?;
     let start = Instant::now();
     let artifact = arguments.compilation.compile(&model)?;
     let compiled = artifact.jit()?;
     let compile_time = start.elapsed();
-    let inputs = inputs(&model);
+    let inputs = given.unwrap_or_else(|| measure::inputs(&model));
 
     let budget =
         Budget { runs: arguments.runs, threads: usize::from(arguments.threads), ..Budget::default() };
@@ -63,13 +75,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         grouped(plan.lower_bound as u64)
     );
     say!("weights       {} bytes", grouped(artifact.weight_bytes() as u64));
-    if !arguments.verify {
+    if !arguments.verify && !arguments.outputs.are_asked_for() {
         return Ok(ExitCode::SUCCESS);
     }
     let mut session =
         compiled.session_with_threads(usize::from(arguments.threads)).map_err(avocet::Error::from)?;
     session.run(&inputs).map_err(avocet::Error::from)?;
     let got = session.into_outputs();
+    plan_of_outputs.carry_out(&got)?;
+    if !arguments.verify {
+        return Ok(ExitCode::SUCCESS);
+    }
     let expected = model.reference(&inputs)?;
     let mut agree = true;
     for ((port, got), expected) in model.outputs().iter().zip(&got).zip(&expected) {

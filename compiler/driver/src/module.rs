@@ -1,0 +1,71 @@
+//! The Rust file of a compiled model: what the C header says, for `include!` in a module of the host's, which has the crate
+//! `avocet-runtime`.
+
+use std::fmt::Write as _;
+
+use avocet_ir::DType;
+use avocet_ir::program::Port;
+use avocet_target_cranelift::emit::Weights;
+
+use crate::artifact::Artifact;
+use crate::constants::constants;
+
+/// What declarations of foreign functions start with.
+const FOREIGN: &str = "unsafe";
+
+/// The file's text.
+pub(crate) fn text(artifact: &Artifact) -> String {
+    let name = &artifact.name;
+    let mut out = String::new();
+    // Writing to a string can't fail.
+    let mut line = |text: &str| {
+        let _ = writeln!(out, "{text}");
+    };
+    line(&format!("// {name}: a neural network compiled by avocet for {}.", artifact.target.name));
+    line("\n/// Memory that a call needs, in bytes.");
+    line(&format!("pub const ARENA_BYTES: usize = {};", artifact.plan().bytes));
+    if artifact.weights == Weights::External {
+        line("\n/// Checksum of the external weights.");
+        line(&format!("pub const WEIGHTS_CHECKSUM: u64 = 0x{:016x};", artifact.weight_checksum()));
+    }
+    for (kind, ports) in [("input", &artifact.program.inputs), ("output", &artifact.program.outputs)] {
+        line(&format!("\n/// The {kind}s, in order."));
+        line(&format!(
+            "pub const {}S: [::avocet_runtime::Port; {}] = [",
+            kind.to_ascii_uppercase(),
+            ports.len()
+        ));
+        for port in ports {
+            line(&format!("    {},", entry(port)));
+        }
+        line("];");
+        line(&format!("\n/// Numbers of the {kind}s by name.\npub mod {kind} {{"));
+        for (number, (port, constant)) in ports.iter().zip(constants(ports)).enumerate() {
+            line(&format!("    /// {:?}\n    pub const {constant}: usize = {number};", port.name));
+        }
+        line("}");
+    }
+    line(&format!("\n{FOREIGN} extern \"C\" {{"));
+    line("    /// The model: [`avocet_runtime::Invoke`].");
+    line(&format!("    pub fn {name}_invoke("));
+    line("        inputs: *const *const ::core::ffi::c_void,");
+    line("        outputs: *const *mut ::core::ffi::c_void,");
+    line("        context: *const ::avocet_runtime::Context,");
+    line("    ) -> i32;\n}");
+    out
+}
+
+fn entry(port: &Port) -> String {
+    let element = match port.ty.dtype {
+        DType::F32 => "F32",
+        DType::I64 => "I64",
+        DType::I32 => "I32",
+        DType::Bool => "Bool",
+        DType::U8 => "U8",
+    };
+    format!(
+        "::avocet_runtime::Port {{ name: {:?}, element: ::avocet_runtime::Element::{element}, shape: &{:?} }}",
+        port.name,
+        port.ty.dims()
+    )
+}
