@@ -33,6 +33,7 @@ mod strassen;
 #[cfg(test)]
 mod tests;
 mod trigonometry;
+mod unsigned;
 mod view;
 mod window;
 mod winograd;

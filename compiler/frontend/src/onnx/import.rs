@@ -114,12 +114,9 @@ impl Importer<'_> {
 
     /// The numbers of an input that must be constant.
     pub(super) fn floats(&self, value: Value, what: &str) -> Result<Vec<f32>, Problem> {
-        match self.tensor(value, what)?.data() {
-            TensorData::F32(data) => Ok(data.to_vec()),
-            TensorData::I64(data) => Ok(data.iter().map(|&v| v as f32).collect()),
-            TensorData::I32(data) => Ok(data.iter().map(|&v| v as f32).collect()),
-            TensorData::U8(data) => Ok(data.iter().map(|&v| v.into()).collect()),
-            TensorData::Bool(_) => invalid(format!("{what} is not of numbers")),
+        match self.tensor(value, what)?.data().to_floats() {
+            Some(numbers) => Ok(numbers),
+            None => invalid(format!("{what} is not of numbers")),
         }
     }
 
