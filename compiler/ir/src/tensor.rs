@@ -401,6 +401,11 @@ impl Tensor {
         Tensor { shape: Shape::scalar(), data: TensorData::F32(Arc::new([value])) }
     }
 
+    /// The tensor of a type without elements; `None` of a type that has some.
+    pub fn empty(ty: &TensorType) -> Option<Self> {
+        Tensor::new(ty.shape.clone(), TensorData::from_le_bytes(ty.dtype, &[])).ok()
+    }
+
     /// Element type and shape.
     pub fn ty(&self) -> TensorType {
         TensorType::new(self.data.dtype(), self.shape.clone())

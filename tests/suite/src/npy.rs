@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use avocet_ir::{DType, Shape, Tensor, TensorData, TensorType};
 use thiserror::Error;

@@ -224,8 +224,11 @@ impl<'a> Importer<'a> {
         for (name, ty) in signature::inputs(proto, &options.dims, &mut self.unsupported)? {
             let value = match ty {
                 Some(ty) => {
-                    let value = self.graph.add(name, Op::Input(ty), &[]);
-                    Named::Known(value.map_err(|e| OnnxError::invalid(e.to_string()))?)
+                    let value = self.graph.add(name, Op::Input(ty.clone()), &[]);
+                    let value = value.map_err(|e| OnnxError::invalid(e.to_string()))?;
+                    // What has no elements is known.
+                    let empty = Tensor::empty(&ty).map(|empty| self.graph.constant(name, empty));
+                    Named::Known(empty.unwrap_or(value))
                 }
                 None => Named::Unknown,
             };
