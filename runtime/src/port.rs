@@ -13,15 +13,26 @@ pub enum Element {
     Bool,
     /// Unsigned byte.
     U8,
+    /// Signed byte.
+    I8,
+    /// 16-bit signed integer.
+    I16,
+    /// 16-bit unsigned integer.
+    U16,
+    /// 32-bit unsigned integer.
+    U32,
+    /// 64-bit unsigned integer.
+    U64,
 }
 
 impl Element {
     /// Size of an element in bytes.
     pub const fn bytes(self) -> usize {
         match self {
-            Element::I64 => 8,
-            Element::F32 | Element::I32 => 4,
-            Element::Bool | Element::U8 => 1,
+            Element::I64 | Element::U64 => 8,
+            Element::F32 | Element::I32 | Element::U32 => 4,
+            Element::I16 | Element::U16 => 2,
+            Element::Bool | Element::U8 | Element::I8 => 1,
         }
     }
 }

@@ -216,6 +216,11 @@ fn c_type(dtype: DType) -> &'static str {
         DType::I64 => "int64_t",
         DType::I32 => "int32_t",
         DType::Bool | DType::U8 => "uint8_t",
+        DType::I8 => "int8_t",
+        DType::I16 => "int16_t",
+        DType::U16 => "uint16_t",
+        DType::U32 => "uint32_t",
+        DType::U64 => "uint64_t",
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use avocet_ir::program::{Port, Program};
 use avocet_ir::tensor::{DType, TensorData};
-use avocet_ir::{Tensor, TensorType};
+use avocet_ir::{Tensor, TensorType, of_any_type};
 use avocet_runtime::{Arena, Context, Pool, Status};
 use avocet_target_cranelift::jit::Code;
 use thiserror::Error;
@@ -122,6 +122,11 @@ enum Buffer {
     I64(Vec<i64>),
     I32(Vec<i32>),
     Bytes(Vec<u8>),
+    I8(Vec<i8>),
+    I16(Vec<i16>),
+    U16(Vec<u16>),
+    U32(Vec<u32>),
+    U64(Vec<u64>),
 }
 
 impl Buffer {
@@ -132,6 +137,11 @@ impl Buffer {
             DType::I64 => Buffer::I64(vec![0; count]),
             DType::I32 => Buffer::I32(vec![0; count]),
             DType::Bool | DType::U8 => Buffer::Bytes(vec![0; count]),
+            DType::I8 => Buffer::I8(vec![0; count]),
+            DType::I16 => Buffer::I16(vec![0; count]),
+            DType::U16 => Buffer::U16(vec![0; count]),
+            DType::U32 => Buffer::U32(vec![0; count]),
+            DType::U64 => Buffer::U64(vec![0; count]),
         }
     }
 
@@ -141,6 +151,11 @@ impl Buffer {
             Buffer::I64(data) => data.as_mut_ptr().cast(),
             Buffer::I32(data) => data.as_mut_ptr().cast(),
             Buffer::Bytes(data) => data.as_mut_ptr().cast(),
+            Buffer::I8(data) => data.as_mut_ptr().cast(),
+            Buffer::I16(data) => data.as_mut_ptr().cast(),
+            Buffer::U16(data) => data.as_mut_ptr().cast(),
+            Buffer::U32(data) => data.as_mut_ptr().cast(),
+            Buffer::U64(data) => data.as_mut_ptr().cast(),
         }
     }
 
@@ -153,18 +168,17 @@ impl Buffer {
                 TensorData::Bool(data.into_iter().map(|b| b != 0).collect())
             }
             Buffer::Bytes(data) => TensorData::U8(data.into()),
+            Buffer::I8(data) => TensorData::I8(data.into()),
+            Buffer::I16(data) => TensorData::I16(data.into()),
+            Buffer::U16(data) => TensorData::U16(data.into()),
+            Buffer::U32(data) => TensorData::U32(data.into()),
+            Buffer::U64(data) => TensorData::U64(data.into()),
         }
     }
 }
 
 fn pointer(tensor: &Tensor) -> *const c_void {
-    match tensor.data() {
-        TensorData::F32(data) => data.as_ptr().cast(),
-        TensorData::I64(data) => data.as_ptr().cast(),
-        TensorData::I32(data) => data.as_ptr().cast(),
-        TensorData::Bool(data) => data.as_ptr().cast(),
-        TensorData::U8(data) => data.as_ptr().cast(),
-    }
+    of_any_type!(tensor.data(), data => data.as_ptr().cast())
 }
 
 /// A compiled model with memory of its own for runs one after the other.

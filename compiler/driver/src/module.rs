@@ -62,6 +62,11 @@ fn entry(port: &Port) -> String {
         DType::I32 => "I32",
         DType::Bool => "Bool",
         DType::U8 => "U8",
+        DType::I8 => "I8",
+        DType::I16 => "I16",
+        DType::U16 => "U16",
+        DType::U32 => "U32",
+        DType::U64 => "U64",
     };
     format!(
         "::avocet_runtime::Port {{ name: {:?}, element: ::avocet_runtime::Element::{element}, shape: &{:?} }}",

@@ -24,16 +24,48 @@ pub enum DType {
     Bool,
     /// Unsigned byte, the type of images.
     U8,
+    /// 8-bit signed integer.
+    I8,
+    /// 16-bit signed integer.
+    I16,
+    /// 16-bit unsigned integer.
+    U16,
+    /// 32-bit unsigned integer.
+    U32,
+    /// 64-bit unsigned integer.
+    U64,
 }
 
 impl DType {
     /// Size of one element in bytes.
     pub const fn bytes(self) -> usize {
         match self {
-            DType::F32 | DType::I32 => 4,
-            DType::I64 => 8,
-            DType::Bool | DType::U8 => 1,
+            DType::F32 | DType::I32 | DType::U32 => 4,
+            DType::I64 | DType::U64 => 8,
+            DType::I16 | DType::U16 => 2,
+            DType::Bool | DType::U8 | DType::I8 => 1,
         }
+    }
+
+    /// Whether it is of integers.
+    pub const fn is_integer(self) -> bool {
+        !matches!(self, DType::F32 | DType::Bool)
+    }
+
+    /// The smallest and the largest integer of the type; those of booleans are 0 and 1, of floats there are none.
+    pub const fn bounds(self) -> Option<(i128, i128)> {
+        Some(match self {
+            DType::F32 => return None,
+            DType::I64 => (i64::MIN as i128, i64::MAX as i128),
+            DType::I32 => (i32::MIN as i128, i32::MAX as i128),
+            DType::I16 => (i16::MIN as i128, i16::MAX as i128),
+            DType::I8 => (i8::MIN as i128, i8::MAX as i128),
+            DType::U64 => (0, u64::MAX as i128),
+            DType::U32 => (0, u32::MAX as i128),
+            DType::U16 => (0, u16::MAX as i128),
+            DType::U8 => (0, u8::MAX as i128),
+            DType::Bool => (0, 1),
+        })
     }
 }
 
@@ -45,6 +77,11 @@ impl fmt::Display for DType {
             DType::I32 => "i32",
             DType::Bool => "bool",
             DType::U8 => "u8",
+            DType::I8 => "i8",
+            DType::I16 => "i16",
+            DType::U16 => "u16",
+            DType::U32 => "u32",
+            DType::U64 => "u64",
         })
     }
 }
@@ -203,6 +240,54 @@ pub enum TensorData {
     Bool(Arc<[bool]>),
     /// Bytes.
     U8(Arc<[u8]>),
+    /// i8 elements.
+    I8(Arc<[i8]>),
+    /// i16 elements.
+    I16(Arc<[i16]>),
+    /// u16 elements.
+    U16(Arc<[u16]>),
+    /// u32 elements.
+    U32(Arc<[u32]>),
+    /// u64 elements.
+    U64(Arc<[u64]>),
+}
+
+/// An expression on the elements `$d` of tensor data, whatever their type.
+#[macro_export]
+macro_rules! of_any_type {
+    ($data:expr, $d:ident => $body:expr) => {
+        match $data {
+            $crate::TensorData::F32($d) => $body,
+            $crate::TensorData::I64($d) => $body,
+            $crate::TensorData::I32($d) => $body,
+            $crate::TensorData::Bool($d) => $body,
+            $crate::TensorData::U8($d) => $body,
+            $crate::TensorData::I8($d) => $body,
+            $crate::TensorData::I16($d) => $body,
+            $crate::TensorData::U16($d) => $body,
+            $crate::TensorData::U32($d) => $body,
+            $crate::TensorData::U64($d) => $body,
+        }
+    };
+}
+
+/// Tensor data of the same type as other data, by an expression on the elements `$d` of that.
+#[macro_export]
+macro_rules! keeping_type {
+    ($data:expr, $d:ident => $body:expr) => {
+        match $data {
+            $crate::TensorData::F32($d) => $crate::TensorData::F32($body),
+            $crate::TensorData::I64($d) => $crate::TensorData::I64($body),
+            $crate::TensorData::I32($d) => $crate::TensorData::I32($body),
+            $crate::TensorData::Bool($d) => $crate::TensorData::Bool($body),
+            $crate::TensorData::U8($d) => $crate::TensorData::U8($body),
+            $crate::TensorData::I8($d) => $crate::TensorData::I8($body),
+            $crate::TensorData::I16($d) => $crate::TensorData::I16($body),
+            $crate::TensorData::U16($d) => $crate::TensorData::U16($body),
+            $crate::TensorData::U32($d) => $crate::TensorData::U32($body),
+            $crate::TensorData::U64($d) => $crate::TensorData::U64($body),
+        }
+    };
 }
 
 impl TensorData {
@@ -214,23 +299,38 @@ impl TensorData {
             TensorData::I32(_) => DType::I32,
             TensorData::Bool(_) => DType::Bool,
             TensorData::U8(_) => DType::U8,
+            TensorData::I8(_) => DType::I8,
+            TensorData::I16(_) => DType::I16,
+            TensorData::U16(_) => DType::U16,
+            TensorData::U32(_) => DType::U32,
+            TensorData::U64(_) => DType::U64,
         }
     }
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        match self {
-            TensorData::F32(d) => d.len(),
-            TensorData::I64(d) => d.len(),
-            TensorData::I32(d) => d.len(),
-            TensorData::Bool(d) => d.len(),
-            TensorData::U8(d) => d.len(),
-        }
+        of_any_type!(self, d => d.len())
     }
 
     /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The elements as f32, those of integers rounded; `None` of booleans.
+    pub fn to_floats(&self) -> Option<Vec<f32>> {
+        match self {
+            TensorData::F32(d) => Some(d.to_vec()),
+            TensorData::Bool(_) => None,
+            TensorData::I64(d) => Some(d.iter().map(|&v| v as f32).collect()),
+            TensorData::I32(d) => Some(d.iter().map(|&v| v as f32).collect()),
+            TensorData::U8(d) => Some(d.iter().map(|&v| v.into()).collect()),
+            TensorData::I8(d) => Some(d.iter().map(|&v| v.into()).collect()),
+            TensorData::I16(d) => Some(d.iter().map(|&v| v.into()).collect()),
+            TensorData::U16(d) => Some(d.iter().map(|&v| v.into()).collect()),
+            TensorData::U32(d) => Some(d.iter().map(|&v| v as f32).collect()),
+            TensorData::U64(d) => Some(d.iter().map(|&v| v as f32).collect()),
+        }
     }
 
     /// The elements as little-endian bytes, the form in which they are emitted.
@@ -241,6 +341,30 @@ impl TensorData {
             TensorData::I32(d) => d.iter().flat_map(|v| v.to_le_bytes()).collect(),
             TensorData::Bool(d) => d.iter().map(|&v| u8::from(v)).collect(),
             TensorData::U8(d) => d.to_vec(),
+            TensorData::I8(d) => d.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            TensorData::I16(d) => d.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            TensorData::U16(d) => d.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            TensorData::U32(d) => d.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            TensorData::U64(d) => d.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        }
+    }
+
+    /// The elements from little-endian bytes: as many as there are whole elements. Any byte but 0 is true.
+    pub fn from_le_bytes(dtype: DType, bytes: &[u8]) -> Self {
+        fn each<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> Arc<[T]> {
+            bytes.as_chunks::<N>().0.iter().map(|&chunk| convert(chunk)).collect()
+        }
+        match dtype {
+            DType::F32 => TensorData::F32(each(bytes, f32::from_le_bytes)),
+            DType::I64 => TensorData::I64(each(bytes, i64::from_le_bytes)),
+            DType::I32 => TensorData::I32(each(bytes, i32::from_le_bytes)),
+            DType::Bool => TensorData::Bool(bytes.iter().map(|&b| b != 0).collect()),
+            DType::U8 => TensorData::U8(bytes.into()),
+            DType::I8 => TensorData::I8(each(bytes, i8::from_le_bytes)),
+            DType::I16 => TensorData::I16(each(bytes, i16::from_le_bytes)),
+            DType::U16 => TensorData::U16(each(bytes, u16::from_le_bytes)),
+            DType::U32 => TensorData::U32(each(bytes, u32::from_le_bytes)),
+            DType::U64 => TensorData::U64(each(bytes, u64::from_le_bytes)),
         }
     }
 }
@@ -275,6 +399,11 @@ impl Tensor {
     /// An f32 scalar.
     pub fn scalar_f32(value: f32) -> Self {
         Tensor { shape: Shape::scalar(), data: TensorData::F32(Arc::new([value])) }
+    }
+
+    /// The tensor of a type without elements; `None` of a type that has some.
+    pub fn empty(ty: &TensorType) -> Option<Self> {
+        Tensor::new(ty.shape.clone(), TensorData::from_le_bytes(ty.dtype, &[])).ok()
     }
 
     /// Element type and shape.

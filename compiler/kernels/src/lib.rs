@@ -34,6 +34,7 @@ mod strassen;
 #[cfg(test)]
 mod tests;
 mod trigonometry;
+mod unsigned;
 mod view;
 mod window;
 mod winograd;

@@ -8,7 +8,7 @@ use avocet_ir::{DType, Shape};
 use crate::emitter::{Emitter, Operand};
 use crate::lower::LowerError;
 use crate::problem::Problem;
-use crate::scalars::{binary, choose, constant, load, narrow, store, truth, widen};
+use crate::scalars::{binary, choose, constant, load, narrow, ordered, store, truth, widen};
 
 /// Extents before an axis, of it and after it.
 fn around(shape: &Shape, axis: usize) -> [usize; 3] {
@@ -183,7 +183,7 @@ impl Line {
             let key = b.select(Predicate::NotEqual, (x, x), most, key);
             b.convert(Element::I64, key)
         } else {
-            x
+            ordered(b, self.dtype, x)
         };
         if largest {
             return key;

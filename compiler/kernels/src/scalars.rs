@@ -2,7 +2,8 @@
 //!
 //! Vectors are for f32, which networks compute in. Everything else (masks, indices, whatever models do with integers) goes through
 //! here: an element is loaded as it is and widened to a 64-bit integer, unless it is f32; what is computed is narrowed to the
-//! result's type as it is stored, which is the wrapping that two's complement asks for.
+//! result's type as it is stored, which is the wrapping that two's complement asks for. Integers without a sign are not below 0
+//! when widened, so that the operations of signed ones are theirs too, but those of 64 bits, see [`crate::unsigned`].
 
 use avocet_ir::kernel::{
     Access, Affine, BinaryOp, BufferId, Element, KernelBuilder, Predicate, UnaryOp, ValueId,
@@ -13,16 +14,16 @@ use avocet_ir::{DType, Shape};
 use crate::emitter::{Emitter, Operand};
 use crate::lower::LowerError;
 use crate::problem::Problem;
-use crate::{math, view};
+use crate::{math, unsigned, view};
 
 /// A value as an f32 or a 64-bit integer.
 pub(crate) fn widen(b: &mut KernelBuilder, value: ValueId) -> ValueId {
     match b.ty(value).element {
         Element::F32 | Element::I64 => value,
         Element::I32 => b.convert(Element::I64, value),
-        Element::U8 => {
-            let value = b.convert(Element::I32, value);
-            b.convert(Element::I64, value)
+        other => {
+            let value = b.convert(other.wider().unwrap_or(Element::I64), value);
+            widen(b, value)
         }
     }
 }
@@ -31,12 +32,24 @@ pub(crate) fn widen(b: &mut KernelBuilder, value: ValueId) -> ValueId {
 pub(crate) fn narrow(b: &mut KernelBuilder, element: Element, value: ValueId) -> ValueId {
     match (b.ty(value).element, element) {
         (from, to) if from == to => value,
-        (Element::I64, Element::U8) => {
+        (Element::I64, to) if to.wider() == Some(Element::I32) => {
             let value = b.convert(Element::I32, value);
-            b.convert(Element::U8, value)
+            b.convert(to, value)
         }
         _ => b.convert(element, value),
     }
+}
+
+/// The smallest and the largest integer of a type as widened values.
+fn widened_bounds(dtype: DType) -> (i64, i64) {
+    let (least, most) = dtype.bounds().unwrap_or((0, 0));
+    // Of 64 bits without a sign, the same bits.
+    (least as i64, most as i64)
+}
+
+/// A widened value whose order among signed integers is that of the values of its type.
+pub(crate) fn ordered(b: &mut KernelBuilder, dtype: DType, value: ValueId) -> ValueId {
+    if dtype == DType::U64 { unsigned::ordered(b, value) } else { value }
 }
 
 /// Loads and widens one element.
@@ -82,6 +95,9 @@ fn unary(b: &mut KernelBuilder, function: Unary, dtype: DType, x: ValueId) -> Op
         return Some(math::unary(b, function, x));
     }
     let zero = b.i64(0);
+    if dtype == DType::U64 && matches!(function, Unary::Relu | Unary::Abs | Unary::Sign) {
+        return Some(if function == Unary::Sign { truth(b, Predicate::NotEqual, (x, zero)) } else { x });
+    }
     Some(match function {
         Unary::Relu => b.select(Predicate::Less, (x, zero), zero, x),
         Unary::Neg => b.unary(UnaryOp::Neg, x),
@@ -111,6 +127,11 @@ pub(crate) fn binary(
     if dtype == DType::F32 {
         return function.takes_floats().then(|| math::binary(b, function, x, y));
     }
+    if dtype == DType::U64
+        && let Some(result) = unsigned::binary(b, function, x, y)
+    {
+        return Some(result);
+    }
     Some(match function {
         Binary::Add => b.add(x, y),
         Binary::Sub => b.sub(x, y),
@@ -130,16 +151,22 @@ pub(crate) fn binary(
         Binary::Or => b.binary(BinaryOp::Or, x, y),
         Binary::Xor => b.binary(BinaryOp::Xor, x, y),
         Binary::ShiftLeft | Binary::ShiftRight => {
-            // Amounts outside of the width, also negative ones, shift everything out.
+            // Amounts outside of the width, also negative ones, shift everything out but the sign.
             let (zero, most) = (b.i64(0), b.i64(dtype.bytes() as i64 * 8 - 1));
             let inside = b.binary(BinaryOp::And, y, most);
             let inside = truth(b, Predicate::Equal, (inside, y));
             let amount = choose(b, inside, y, most);
-            if function == Binary::ShiftRight {
-                b.binary(BinaryOp::ShiftRight, x, amount)
-            } else {
-                let shifted = b.binary(BinaryOp::ShiftLeft, x, amount);
-                choose(b, inside, shifted, zero)
+            let signed = dtype.bounds().is_some_and(|(least, _)| least < 0);
+            match function {
+                Binary::ShiftRight if signed => b.binary(BinaryOp::ShiftRight, x, amount),
+                Binary::ShiftRight => {
+                    let shifted = unsigned::shift_right(b, x, amount);
+                    choose(b, inside, shifted, zero)
+                }
+                _ => {
+                    let shifted = b.binary(BinaryOp::ShiftLeft, x, amount);
+                    choose(b, inside, shifted, zero)
+                }
             }
         }
         Binary::Pow => power(b, x, y),
@@ -179,17 +206,20 @@ fn cast(b: &mut KernelBuilder, from: DType, to: DType, x: ValueId) -> ValueId {
             let zero = b.i64(0);
             truth(b, Predicate::NotEqual, (x, zero))
         }
-        (DType::F32, DType::U8) => {
-            let (value, zero, most) = (b.convert(Element::I64, x), b.i64(0), b.i64(255));
-            let value = b.select(Predicate::Less, (value, zero), zero, value);
-            b.select(Predicate::Less, (most, value), most, value)
-        }
+        (DType::F32, DType::F32) => x,
+        (DType::F32, DType::U64) => unsigned::from_float(b, x),
         (DType::F32, DType::I32) => {
             let value = b.convert(Element::I32, x);
             b.convert(Element::I64, value)
         }
         (DType::F32, DType::I64) => b.convert(Element::I64, x),
-        (DType::F32, DType::F32) => x,
+        (DType::F32, _) => {
+            let (least, most) = widened_bounds(to);
+            let (value, least, most) = (b.convert(Element::I64, x), b.i64(least), b.i64(most));
+            let value = b.select(Predicate::Less, (value, least), least, value);
+            b.select(Predicate::Less, (most, value), most, value)
+        }
+        (DType::U64, DType::F32) => unsigned::to_float(b, x),
         (_, DType::F32) => b.convert(Element::F32, x),
         _ => x,
     }
@@ -237,7 +267,8 @@ pub(crate) fn elementwise(problem: &Problem, emitter: &mut Emitter) -> Result<()
                     Comparison::LessEqual => Predicate::LessEqual,
                     Comparison::Equal => Predicate::Equal,
                 };
-                Some(truth(b, predicate, (*x, *y)))
+                let [x, y] = [*x, *y].map(|v| ordered(b, dtype, v));
+                Some(truth(b, predicate, (x, y)))
             }
             (Op::Select, [holds, x, y]) => Some(choose(b, *holds, *x, *y)),
             (Op::Cast { to }, [x]) => Some(cast(b, dtype, *to, *x)),
@@ -257,12 +288,7 @@ pub(crate) fn elementwise(problem: &Problem, emitter: &mut Emitter) -> Result<()
 
 /// What a reduction starts with, and the function that joins; none where the type has no such reduction.
 fn joined(kind: ReduceKind, dtype: DType) -> Option<(f32, i64, Binary)> {
-    let bounds = match dtype {
-        DType::I32 => (i64::from(i32::MIN), i64::from(i32::MAX)),
-        DType::U8 => (0, 255),
-        DType::Bool => (0, 1),
-        _ => (i64::MIN, i64::MAX),
-    };
+    let bounds = widened_bounds(dtype);
     match kind {
         ReduceKind::Max => Some((f32::NEG_INFINITY, bounds.0, Binary::Max)),
         ReduceKind::Min => Some((f32::INFINITY, bounds.1, Binary::Min)),
@@ -311,7 +337,7 @@ pub(crate) fn reduce(problem: &Problem, emitter: &mut Emitter) -> Result<(), Low
             ReduceKind::Mean => {
                 let count: usize = reduced.iter().product();
                 let count = constant(b, dtype, count as f32, count.max(1) as i64);
-                b.div(total, count)
+                binary(b, Binary::Div, dtype, total, count).unwrap_or(total)
             }
             _ => total,
         };

@@ -47,10 +47,7 @@ fn fingerprint(op: &Op) -> u64 {
             tensor.ty().hash(&mut hasher);
             match tensor.data() {
                 TensorData::F32(data) => data.iter().for_each(|v| v.to_bits().hash(&mut hasher)),
-                TensorData::I64(data) => data.hash(&mut hasher),
-                TensorData::I32(data) => data.hash(&mut hasher),
-                TensorData::Bool(data) => data.hash(&mut hasher),
-                TensorData::U8(data) => data.hash(&mut hasher),
+                other => other.to_le_bytes().hash(&mut hasher),
             }
         }
         _ => op.attributes().hash(&mut hasher),

@@ -69,11 +69,14 @@ impl Translator<'_, '_> {
                         self.builder.ins().fcvt_to_sint_sat(clif, a)
                     }
                     (Element::I32 | Element::I64, Element::F32) => self.builder.ins().fcvt_from_sint(clif, a),
-                    (Element::U8, Element::I32) => self.builder.ins().uextend(clif, a),
-                    (Element::I32, Element::I64) => self.builder.ins().sextend(clif, a),
-                    (Element::I64, Element::I32) | (Element::I32, Element::U8) => {
-                        self.builder.ins().ireduce(clif, a)
+                    (Element::U8 | Element::U16, Element::I32) | (Element::U32, Element::I64) => {
+                        self.builder.ins().uextend(clif, a)
                     }
+                    (Element::I8 | Element::I16, Element::I32) | (Element::I32, Element::I64) => {
+                        self.builder.ins().sextend(clif, a)
+                    }
+                    (Element::I64, Element::I32) => self.builder.ins().ireduce(clif, a),
+                    (from, to) if to.wider() == Some(from) => self.builder.ins().ireduce(clif, a),
                     (from, to) => return Err(format!("no conversion from {from} to {to}")),
                 }
             }

@@ -56,9 +56,10 @@ pub(crate) fn signature(buffers: usize, isa: &dyn TargetIsa) -> Signature {
 pub(crate) fn clif_type(ty: ValueType, vectors: Vectors) -> Result<Type, String> {
     let element = match ty.element {
         Element::F32 => types::F32,
-        Element::I32 => types::I32,
+        Element::I32 | Element::U32 => types::I32,
         Element::I64 => types::I64,
-        Element::U8 => types::I8,
+        Element::U8 | Element::I8 => types::I8,
+        Element::I16 | Element::U16 => types::I16,
     };
     match ty.lanes {
         1 => Ok(element),

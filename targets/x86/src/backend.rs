@@ -45,7 +45,7 @@ impl Backend for X86 {
         match element {
             Element::F32 | Element::I32 => self.level.widest().lanes(),
             // Left to the back end of 128-bit vectors.
-            Element::I64 | Element::U8 => 16 / element.bytes(),
+            _ => 16 / element.bytes(),
         }
     }
 

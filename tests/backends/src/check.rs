@@ -145,6 +145,10 @@ pub fn program(kernel: &Kernel) -> Program {
             Element::I32 => DType::I32,
             Element::I64 => DType::I64,
             Element::U8 => DType::U8,
+            Element::I8 => DType::I8,
+            Element::I16 => DType::I16,
+            Element::U16 => DType::U16,
+            Element::U32 => DType::U32,
         };
         let shape = Shape::new([buffer.length]).expect("a small shape");
         Port { name: buffer.name.clone(), ty: TensorType { dtype, shape } }

@@ -113,6 +113,11 @@ pub fn compare(actual: &Tensor, expected: &Tensor, tolerance: f64) -> Result<Agr
         (TensorData::I32(actual), TensorData::I32(expected)) => compare_exactly(shape, actual, expected),
         (TensorData::Bool(actual), TensorData::Bool(expected)) => compare_exactly(shape, actual, expected),
         (TensorData::U8(actual), TensorData::U8(expected)) => compare_exactly(shape, actual, expected),
+        (TensorData::I8(actual), TensorData::I8(expected)) => compare_exactly(shape, actual, expected),
+        (TensorData::I16(actual), TensorData::I16(expected)) => compare_exactly(shape, actual, expected),
+        (TensorData::U16(actual), TensorData::U16(expected)) => compare_exactly(shape, actual, expected),
+        (TensorData::U32(actual), TensorData::U32(expected)) => compare_exactly(shape, actual, expected),
+        (TensorData::U64(actual), TensorData::U64(expected)) => compare_exactly(shape, actual, expected),
         _ => unreachable!("the element types were compared above"),
     }
 }

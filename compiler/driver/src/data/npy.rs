@@ -7,7 +7,6 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use avocet_ir::{DType, Shape, Tensor, TensorData, TensorType};
 use thiserror::Error;
@@ -116,6 +115,11 @@ pub fn encode(tensor: &Tensor) -> Vec<u8> {
         DType::I32 => "<i4",
         DType::Bool => "|b1",
         DType::U8 => "|u1",
+        DType::I8 => "|i1",
+        DType::I16 => "<i2",
+        DType::U16 => "<u2",
+        DType::U32 => "<u4",
+        DType::U64 => "<u8",
     };
     let dims: String = tensor.shape().dims().iter().map(|dim| format!("{dim},")).collect();
     let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({dims}), }}");
@@ -151,6 +155,11 @@ fn header(bytes: &[u8]) -> Result<(TensorType, &[u8]), NpyError> {
         "<i4" => DType::I32,
         "|b1" => DType::Bool,
         "|u1" => DType::U8,
+        "|i1" => DType::I8,
+        "<i2" => DType::I16,
+        "<u2" => DType::U16,
+        "<u4" => DType::U32,
+        "<u8" => DType::U64,
         other => return Err(NpyError::ElementType(other.to_owned())),
     };
     match entry(header, "fortran_order") {
@@ -170,11 +179,8 @@ pub fn tensor(ty: &TensorType, data: &[u8]) -> Result<Tensor, NpyError> {
         return Err(NpyError::Length { shape, dtype, expected, got: data.len() });
     }
     let data = match dtype {
-        DType::F32 => TensorData::F32(elements(data, f32::from_le_bytes)),
-        DType::I64 => TensorData::I64(elements(data, i64::from_le_bytes)),
-        DType::I32 => TensorData::I32(elements(data, i32::from_le_bytes)),
-        DType::U8 => TensorData::U8(data.into()),
         DType::Bool => TensorData::Bool(data.iter().map(|&byte| boolean(byte)).collect::<Result<_, _>>()?),
+        _ => TensorData::from_le_bytes(dtype, data),
     };
     Ok(Tensor::new(shape, data)?)
 }
@@ -220,11 +226,6 @@ fn tuple(text: &str) -> Option<Vec<usize>> {
     inside.split(',').map(|dim| dim.trim().parse().ok()).collect()
 }
 
-fn elements<T, const N: usize>(data: &[u8], from_bytes: fn([u8; N]) -> T) -> Arc<[T]> {
-    let (chunks, _) = data.as_chunks::<N>();
-    chunks.iter().map(|&chunk| from_bytes(chunk)).collect()
-}
-
 fn boolean(byte: u8) -> Result<bool, NpyError> {
     match byte {
         0 => Ok(false),
@@ -236,6 +237,8 @@ fn boolean(byte: u8) -> Result<bool, NpyError> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use std::sync::Arc;
 
     use super::*;
 

@@ -108,6 +108,11 @@ fn input(ty: &TensorType, number: usize) -> Tensor {
         DType::I32 => TensorData::I32((0..count).map(|i| (i % 7) as i32).collect()),
         DType::Bool => TensorData::Bool((0..count).map(|i| i % 3 == 0).collect()),
         DType::U8 => TensorData::U8((0..count).map(|i| (i % 251) as u8).collect()),
+        DType::I8 => TensorData::I8((0..count).map(|i| (i % 7) as i8).collect()),
+        DType::I16 => TensorData::I16((0..count).map(|i| (i % 7) as i16).collect()),
+        DType::U16 => TensorData::U16((0..count).map(|i| (i % 7) as u16).collect()),
+        DType::U32 => TensorData::U32((0..count).map(|i| (i % 7) as u32).collect()),
+        DType::U64 => TensorData::U64((0..count).map(|i| (i % 7) as u64).collect()),
     };
     Tensor::new(ty.shape.clone(), data).unwrap_or_else(|_| unreachable!("as many elements as the shape has"))
 }

@@ -40,17 +40,20 @@ impl Cost {
 }
 
 impl Importer<'_> {
-    /// The operator's result when all of its inputs are constants, and it isn't too much work.
+    /// The operator's result when it has no elements, or all of its inputs are constants and it isn't too much work.
     pub(super) fn folded(&mut self, op: &Op, inputs: &[Value]) -> Result<Option<Tensor>, Problem> {
+        let types: Vec<TensorType> = inputs.iter().map(|&v| self.ty(v)).collect();
+        let types = avocet_ir::infer::infer(op, &types)?;
+        let [ty] = &types[..] else { return Ok(None) };
+        if let Some(empty) = Tensor::empty(ty) {
+            return Ok(Some(empty));
+        }
         let constants: Option<Vec<&Tensor>> = inputs.iter().map(|&v| self.graph.as_constant(v)).collect();
         let Some(constants) = constants.filter(|c| !c.is_empty()) else { return Ok(None) };
         if let Op::Reshape { shape } = op {
             // The data is shared, so that this costs nothing.
             return Ok(Some(constants[0].reshaped(shape.clone())?));
         }
-        let types: Vec<TensorType> = constants.iter().map(|t| t.ty()).collect();
-        let types = avocet_ir::infer::infer(op, &types)?;
-        let [ty] = &types[..] else { return Ok(None) };
         let cost = Cost::of(op, &constants, ty);
         let left = (self.left.bytes.checked_sub(cost.bytes), self.left.work.checked_sub(cost.work));
         let (true, (Some(bytes), Some(work))) = (cost.bytes <= MOST_FOLDED_BYTES, left) else {

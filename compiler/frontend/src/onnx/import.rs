@@ -114,12 +114,9 @@ impl Importer<'_> {
 
     /// The numbers of an input that must be constant.
     pub(super) fn floats(&self, value: Value, what: &str) -> Result<Vec<f32>, Problem> {
-        match self.tensor(value, what)?.data() {
-            TensorData::F32(data) => Ok(data.to_vec()),
-            TensorData::I64(data) => Ok(data.iter().map(|&v| v as f32).collect()),
-            TensorData::I32(data) => Ok(data.iter().map(|&v| v as f32).collect()),
-            TensorData::U8(data) => Ok(data.iter().map(|&v| v.into()).collect()),
-            TensorData::Bool(_) => invalid(format!("{what} is not of numbers")),
+        match self.tensor(value, what)?.data().to_floats() {
+            Some(numbers) => Ok(numbers),
+            None => invalid(format!("{what} is not of numbers")),
         }
     }
 
@@ -232,8 +229,11 @@ impl<'a> Importer<'a> {
         for (name, ty) in signature::inputs(proto, &options.dims, &mut self.unsupported)? {
             let value = match ty {
                 Some(ty) => {
-                    let value = self.graph.add(name, Op::Input(ty), &[]);
-                    Named::Known(value.map_err(|e| OnnxError::invalid(e.to_string()))?)
+                    let value = self.graph.add(name, Op::Input(ty.clone()), &[]);
+                    let value = value.map_err(|e| OnnxError::invalid(e.to_string()))?;
+                    // What has no elements is known.
+                    let empty = Tensor::empty(&ty).map(|empty| self.graph.constant(name, empty));
+                    Named::Known(empty.unwrap_or(value))
                 }
                 None => Named::Unknown,
             };

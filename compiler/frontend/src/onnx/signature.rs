@@ -69,7 +69,9 @@ impl<'a> Binding<'a> {
         // Some exporters write a question mark for "unknown", on every such dimension.
         let name = dim.dim_param.as_deref().filter(|&name| !name.is_empty() && name != "?");
         let given = [name.and_then(|name| self.lookup(name)), self.lookup(&position)];
-        let fixed = dim.dim_value.filter(|&value| value > 0 && name.is_none());
+        // Old exporters write 0 for "unknown" too, so that another size may be given in its place.
+        let least = i64::from(given != [None; 2]);
+        let fixed = dim.dim_value.filter(|&value| value >= least && name.is_none());
         let place = format!("dimension {axis} of input '{}'", input.name.escape_debug());
         let problem = match (fixed, given) {
             (None, [Some(by_name), Some(by_place)]) if by_name != by_place => {
@@ -87,14 +89,11 @@ impl<'a> Binding<'a> {
                 },
             },
             (None, [Some(size), _] | [None, Some(size)]) => return size,
-            (None, [None, None]) => match (dim.dim_value, name) {
-                (Some(0), None) => format!("{place} has size zero; bind it with --dim {position}=SIZE"),
-                _ if axis == 0 => return 1,
-                _ => {
-                    let name = name.map_or(position, str::to_string);
-                    format!("{place} has no fixed size; bind it with --dim {}=SIZE", name.escape_debug())
-                }
-            },
+            (None, [None, None]) if axis == 0 => return 1,
+            (None, [None, None]) => {
+                let name = name.map_or(position, str::to_string);
+                format!("{place} has no fixed size; bind it with --dim {}=SIZE", name.escape_debug())
+            }
         };
         self.problems.push(problem);
         1

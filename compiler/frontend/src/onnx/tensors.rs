@@ -15,8 +15,12 @@ enum Stored {
     F32,
     U8,
     I8,
+    U16,
+    I16,
     I32,
     I64,
+    U32,
+    U64,
     Bool,
     F16,
     F64,
@@ -29,11 +33,15 @@ impl Stored {
             1 => Stored::F32,
             2 => Stored::U8,
             3 => Stored::I8,
+            4 => Stored::U16,
+            5 => Stored::I16,
             6 => Stored::I32,
             7 => Stored::I64,
             9 => Stored::Bool,
             10 => Stored::F16,
             11 => Stored::F64,
+            12 => Stored::U32,
+            13 => Stored::U64,
             16 => Stored::Bf16,
             _ => return None,
         })
@@ -42,9 +50,9 @@ impl Stored {
     const fn bytes(self) -> usize {
         match self {
             Stored::U8 | Stored::I8 | Stored::Bool => 1,
-            Stored::F16 | Stored::Bf16 => 2,
-            Stored::F32 | Stored::I32 => 4,
-            Stored::I64 | Stored::F64 => 8,
+            Stored::F16 | Stored::Bf16 | Stored::I16 | Stored::U16 => 2,
+            Stored::F32 | Stored::I32 | Stored::U32 => 4,
+            Stored::I64 | Stored::U64 | Stored::F64 => 8,
         }
     }
 }
@@ -57,7 +65,12 @@ pub(super) fn dtype(number: i32) -> Result<DType, String> {
         Some(Stored::I32) => DType::I32,
         Some(Stored::I64) => DType::I64,
         Some(Stored::Bool) => DType::Bool,
-        Some(Stored::I8) | None => return Err(format!("element type {}", type_name(number))),
+        Some(Stored::I8) => DType::I8,
+        Some(Stored::I16) => DType::I16,
+        Some(Stored::U16) => DType::U16,
+        Some(Stored::U32) => DType::U32,
+        Some(Stored::U64) => DType::U64,
+        None => return Err(format!("element type {}", type_name(number))),
     })
 }
 
@@ -141,17 +154,24 @@ fn from_bytes(bytes: &[u8], stored: Stored) -> TensorData {
     fn each<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> Vec<T> {
         bytes.as_chunks::<N>().0.iter().map(|&chunk| convert(chunk)).collect()
     }
-    match stored {
-        Stored::F32 => TensorData::F32(each(bytes, f32::from_le_bytes).into()),
-        Stored::F64 => TensorData::F32(each(bytes, |b| f64::from_le_bytes(b) as f32).into()),
-        Stored::F16 => TensorData::F32(each(bytes, |b| half::f16::from_le_bytes(b).to_f32()).into()),
-        Stored::Bf16 => TensorData::F32(each(bytes, |b| half::bf16::from_le_bytes(b).to_f32()).into()),
-        Stored::I64 => TensorData::I64(each(bytes, i64::from_le_bytes).into()),
-        Stored::I32 => TensorData::I32(each(bytes, i32::from_le_bytes).into()),
-        Stored::I8 => TensorData::I32(bytes.iter().map(|&b| i32::from(b as i8)).collect()),
-        Stored::U8 => TensorData::U8(bytes.into()),
-        Stored::Bool => TensorData::Bool(bytes.iter().map(|&b| b != 0).collect()),
-    }
+    let dtype = match stored {
+        Stored::F64 => return TensorData::F32(each(bytes, |b| f64::from_le_bytes(b) as f32).into()),
+        Stored::F16 => return TensorData::F32(each(bytes, |b| half::f16::from_le_bytes(b).to_f32()).into()),
+        Stored::Bf16 => {
+            return TensorData::F32(each(bytes, |b| half::bf16::from_le_bytes(b).to_f32()).into());
+        }
+        Stored::F32 => DType::F32,
+        Stored::I64 => DType::I64,
+        Stored::I32 => DType::I32,
+        Stored::I8 => DType::I8,
+        Stored::U8 => DType::U8,
+        Stored::I16 => DType::I16,
+        Stored::U16 => DType::U16,
+        Stored::U32 => DType::U32,
+        Stored::U64 => DType::U64,
+        Stored::Bool => DType::Bool,
+    };
+    TensorData::from_le_bytes(dtype, bytes)
 }
 
 fn from_fields(tensor: &TensorProto, stored: Stored) -> TensorData {
@@ -167,7 +187,12 @@ fn from_fields(tensor: &TensorProto, stored: Stored) -> TensorData {
             TensorData::F32(small.iter().map(|&b| half::bf16::from_bits(b as u16).to_f32()).collect())
         }
         Stored::I64 => TensorData::I64(tensor.int64_data.as_slice().into()),
-        Stored::I32 | Stored::I8 => TensorData::I32(small.as_slice().into()),
+        Stored::I32 => TensorData::I32(small.as_slice().into()),
+        Stored::I8 => TensorData::I8(small.iter().map(|&v| v as i8).collect()),
+        Stored::I16 => TensorData::I16(small.iter().map(|&v| v as i16).collect()),
+        Stored::U16 => TensorData::U16(small.iter().map(|&v| v as u16).collect()),
+        Stored::U32 => TensorData::U32(tensor.uint64_data.iter().map(|&v| v as u32).collect()),
+        Stored::U64 => TensorData::U64(tensor.uint64_data.as_slice().into()),
         Stored::U8 => TensorData::U8(small.iter().map(|&v| v as u8).collect()),
         Stored::Bool => TensorData::Bool(small.iter().map(|&v| v != 0).collect()),
     }

@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::{Graph, NodeId, Value};
+use crate::of_any_type;
 use crate::op::EpilogueStep;
-use crate::tensor::TensorData;
 
 /// Constants of up to this many elements are printed with their elements.
 const PRINTED_ELEMENTS: usize = 4;
@@ -83,13 +83,7 @@ impl Graph {
         if let Some(tensor) = node.op.as_constant()
             && (1..=PRINTED_ELEMENTS).contains(&tensor.shape().elements())
         {
-            match tensor.data() {
-                TensorData::F32(data) => write!(f, " {data:?}")?,
-                TensorData::I64(data) => write!(f, " {data:?}")?,
-                TensorData::I32(data) => write!(f, " {data:?}")?,
-                TensorData::Bool(data) => write!(f, " {data:?}")?,
-                TensorData::U8(data) => write!(f, " {data:?}")?,
-            }
+            of_any_type!(tensor.data(), data => write!(f, " {data:?}")?);
         }
         for step in &node.epilogue {
             match step {

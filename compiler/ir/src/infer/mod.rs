@@ -128,11 +128,7 @@ pub fn infer(op: &Op, inputs: &[TensorType]) -> Result<Vec<TensorType>, InferErr
             require!(axes.is_sorted_by(|a, b| a < b), "reduction axes {axes:?} are not sorted and unique");
             require!(axes.iter().all(|&a| rank_ok(a)), "reduction axes {axes:?} of {x}");
             let empty = axes.iter().any(|&a| x.shape[a] == 0);
-            require!(
-                !empty || matches!(kind, ReduceKind::Sum | ReduceKind::Prod),
-                "{} over no elements of {x}",
-                op.name()
-            );
+            require!(!empty || *kind != ReduceKind::Mean, "{} over no elements of {x}", op.name());
             let dims = x.dims().iter().enumerate();
             let dims: Vec<usize> = dims
                 .filter_map(|(i, &d)| match axes.contains(&i) {

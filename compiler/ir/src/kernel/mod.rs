@@ -24,6 +24,9 @@ pub use verify::KernelError;
 use std::fmt;
 
 /// Element type of values and buffers in kernels.
+///
+/// Kernels compute in f32, i32 and i64; the others are moved and converted, and nothing else ([`Element::wider`]). A 64-bit
+/// integer without a sign is an i64 of the same bits, for which kernels choose other operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Element {
     /// IEEE 754 binary32.
@@ -34,15 +37,33 @@ pub enum Element {
     I64,
     /// Unsigned byte (images; booleans as 0 and 1).
     U8,
+    /// 8-bit two's complement integer.
+    I8,
+    /// 16-bit two's complement integer.
+    I16,
+    /// 16-bit unsigned integer.
+    U16,
+    /// 32-bit unsigned integer.
+    U32,
 }
 
 impl Element {
     /// Size in bytes.
     pub const fn bytes(self) -> usize {
         match self {
-            Element::F32 | Element::I32 => 4,
+            Element::F32 | Element::I32 | Element::U32 => 4,
             Element::I64 => 8,
-            Element::U8 => 1,
+            Element::I16 | Element::U16 => 2,
+            Element::U8 | Element::I8 => 1,
+        }
+    }
+
+    /// The type that elements are converted to and from which kernels don't compute in; `None` of the others.
+    pub const fn wider(self) -> Option<Element> {
+        match self {
+            Element::F32 | Element::I32 | Element::I64 => None,
+            Element::U8 | Element::I8 | Element::I16 | Element::U16 => Some(Element::I32),
+            Element::U32 => Some(Element::I64),
         }
     }
 }
@@ -53,8 +74,12 @@ impl From<crate::tensor::DType> for Element {
         match dtype {
             DType::F32 => Element::F32,
             DType::I32 => Element::I32,
-            DType::I64 => Element::I64,
+            DType::U32 => Element::U32,
+            DType::I64 | DType::U64 => Element::I64,
             DType::Bool | DType::U8 => Element::U8,
+            DType::I8 => Element::I8,
+            DType::I16 => Element::I16,
+            DType::U16 => Element::U16,
         }
     }
 }
@@ -66,6 +91,10 @@ impl fmt::Display for Element {
             Element::I32 => "i32",
             Element::I64 => "i64",
             Element::U8 => "u8",
+            Element::I8 => "i8",
+            Element::I16 => "i16",
+            Element::U16 => "u16",
+            Element::U32 => "u32",
         })
     }
 }
@@ -287,8 +316,9 @@ pub enum Expression {
         /// Result where not.
         otherwise: ValueId,
     },
-    /// Conversion: f32 to integers truncates and saturates with NaN as 0; integers to f32 round to nearest even; u8 to i32 and
-    /// i32 to i64 extend, i64 to i32 and i32 to u8 keep the low bits.
+    /// Conversion: f32 to i32 and i64 truncates and saturates with NaN as 0; i32 and i64 to f32 round to nearest even; i32 to i64,
+    /// and others to their [`Element::wider`], extend by the sign, if they have one; i64 to i32, and back from the wider type,
+    /// keep the low bits.
     Convert(ValueId),
     /// The same bits as another element type of the same size.
     Bitcast(ValueId),

@@ -253,11 +253,14 @@ impl Verifier<'_> {
             }
             Expression::Convert(a) => {
                 let from = self.used(*a)?;
-                use Element::{F32, I32, I64, U8};
+                use Element::{F32, I32, I64};
                 let known = matches!(
                     (from.element, ty.element),
-                    (F32, I32 | I64) | (I32 | I64, F32) | (U8, I32) | (I32, U8) | (I32, I64) | (I64, I32)
+                    (F32, I32 | I64) | (I32 | I64, F32) | (I32, I64) | (I64, I32)
                 );
+                let known = known
+                    || from.element.wider() == Some(ty.element)
+                    || ty.element.wider() == Some(from.element);
                 // Conversions between sizes are scalar: vectors would need shuffles.
                 let sizes = from.element.bytes() == ty.element.bytes() || ty.lanes == 1;
                 need(known && sizes && from.lanes == ty.lanes, "conversion")

@@ -187,7 +187,8 @@ pub enum Binary {
     Xor,
     /// Shift left of integers; 0 for amounts below 0 or not below the width.
     ShiftLeft,
-    /// Shift right of integers, arithmetic where they have a sign; amounts below 0 or not below the width leave only it.
+    /// Shift right of integers, arithmetic where they have a sign; amounts below 0 or not below the width leave only
+    /// that, or 0.
     ShiftRight,
 }
 

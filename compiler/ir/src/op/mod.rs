@@ -26,9 +26,9 @@ pub enum ReduceKind {
     Mean,
     /// Sum.
     Sum,
-    /// Largest element.
+    /// Largest element; of none the least that the type has.
     Max,
-    /// Smallest element.
+    /// Smallest element; of none the most that the type has.
     Min,
     /// Product.
     Prod,

@@ -6,20 +6,80 @@ use avocet_ir::{DType, Shape, Tensor, TensorData};
 
 use super::{Given, Numbers, check};
 
-const TYPES: [DType; 5] = [DType::F32, DType::I64, DType::I32, DType::U8, DType::Bool];
+const TYPES: [DType; 10] = [
+    DType::F32,
+    DType::I64,
+    DType::I32,
+    DType::U8,
+    DType::Bool,
+    DType::I8,
+    DType::I16,
+    DType::U16,
+    DType::U32,
+    DType::U64,
+];
+
+fn integers() -> impl Iterator<Item = DType> {
+    TYPES.into_iter().filter(|dtype| dtype.is_integer())
+}
+
+/// Numbers as elements of a type: their low bits.
+fn elements(dtype: DType, values: &[i64]) -> TensorData {
+    match dtype {
+        DType::F32 => TensorData::F32(values.iter().map(|&v| v as f32).collect()),
+        DType::Bool => TensorData::Bool(values.iter().map(|&v| v > 0).collect()),
+        _ => {
+            let low = |v: &i64| v.to_le_bytes()[..dtype.bytes()].to_vec();
+            TensorData::from_le_bytes(dtype, &values.iter().flat_map(low).collect::<Vec<u8>>())
+        }
+    }
+}
 
 /// Small numbers of a type, of both signs where it has them.
 fn tensor(numbers: &mut Numbers, dtype: DType, dims: &[usize]) -> Tensor {
     let floats = numbers.tensor(dims);
     let values: Vec<i64> = floats.as_f32().expect("f32").iter().map(|v| (v * 9.0) as i64).collect();
-    let data = match dtype {
-        DType::F32 => TensorData::F32(values.iter().map(|&v| v as f32).collect()),
-        DType::I64 => TensorData::I64(values.into()),
-        DType::I32 => TensorData::I32(values.iter().map(|&v| v as i32).collect()),
-        DType::U8 => TensorData::U8(values.iter().map(|&v| v as u8).collect()),
-        DType::Bool => TensorData::Bool(values.iter().map(|&v| v > 0).collect()),
-    };
-    Tensor::new(Shape::new(dims).expect("small"), data).expect("as many")
+    Tensor::new(Shape::new(dims).expect("small"), elements(dtype, &values)).expect("as many")
+}
+
+/// The ends of a type's range and what lies around them, as one dimension.
+fn edges(dtype: DType) -> Tensor {
+    let (least, most) = dtype.bounds().expect("integers");
+    let middle = (least + most + 1) / 2;
+    let values =
+        [least, least + 1, middle - 1, middle, middle + 1, most - 1, most, 0, 1, 2, 3, 7, 31, 63, 100];
+    let values = values.map(|v| v as i64);
+    Tensor::new(Shape::new([values.len()]).expect("small"), elements(dtype, &values)).expect("as many")
+}
+
+#[test]
+fn the_ends_of_ranges() {
+    use Binary::{Add, And, Div, Max, Min, Mod, Mul, Or, Pow, Rem, ShiftLeft, ShiftRight, Sub, Xor};
+    use ReduceKind::{Max as Largest, Mean, Min as Smallest, Prod, Sum};
+    for dtype in integers() {
+        let row = edges(dtype);
+        let count = row.shape().elements();
+        let column = row.reshaped(Shape::new([count, 1]).expect("small")).expect("as many");
+        let pair = || vec![column.clone(), row.clone()];
+        for op in [Add, Sub, Mul, Div, Rem, Mod, Min, Max, Pow, And, Or, Xor, ShiftLeft, ShiftRight] {
+            run(Op::Binary(op), pair());
+        }
+        for comparison in [Comparison::Less, Comparison::LessEqual, Comparison::Equal] {
+            run(Op::Compare(comparison), pair());
+        }
+        for op in [Unary::Neg, Unary::Abs, Unary::Sign, Unary::Not, Unary::Relu, Unary::Round] {
+            run(Op::Unary(op), vec![row.reshaped(Shape::new([3, 5]).expect("small")).expect("as many")]);
+        }
+        for to in TYPES {
+            run(Op::Cast { to }, vec![row.clone()]);
+        }
+        for largest in [true, false] {
+            run(Op::Rank { largest, axis: 0, count }, vec![row.clone()]);
+        }
+        for kind in [Sum, Mean, Largest, Smallest, Prod] {
+            run(Op::Reduce { kind, axes: vec![0], keep_dims: false }, vec![row.clone()]);
+        }
+    }
 }
 
 fn run(op: Op, given: Vec<Tensor>) {
@@ -33,7 +93,7 @@ fn run(op: Op, given: Vec<Tensor>) {
 fn arithmetic_of_integers() {
     use Binary::{Add, And, Div, Max, Min, Mod, Mul, Or, Pow, Rem, ShiftLeft, ShiftRight, Sub, Xor};
     let mut numbers = Numbers::new(1);
-    for dtype in [DType::I64, DType::I32, DType::U8] {
+    for dtype in integers() {
         for op in [Add, Sub, Mul, Div, Rem, Mod, Min, Max, Pow, And, Or, Xor, ShiftLeft, ShiftRight] {
             let (a, b) = (tensor(&mut numbers, dtype, &[3, 4, 5]), tensor(&mut numbers, dtype, &[4, 1]));
             run(Op::Binary(op), vec![a, b]);
@@ -64,7 +124,26 @@ fn comparisons_choices_and_conversions() {
             run(Op::Cast { to }, vec![tensor(&mut numbers, dtype, &[3, 7])]);
         }
     }
-    let edges = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.9, -0.9, 255.9, 256.0, 3e9, -3e9, 1e30];
+    let edges = [
+        f32::NAN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        -0.0,
+        0.9,
+        -0.9,
+        255.9,
+        256.0,
+        3e9,
+        -3e9,
+        1e30,
+        127.5,
+        -128.5,
+        65_535.5,
+        -32_769.0,
+        9.3e18,
+        1.7e19,
+        1.9e19,
+    ];
     for to in TYPES {
         run(Op::Cast { to }, vec![Tensor::f32([edges.len()], edges).expect("small")]);
     }

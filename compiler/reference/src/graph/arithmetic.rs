@@ -105,14 +105,29 @@ pub(super) fn binary_f64(op: Binary, a: f64, b: f64) -> f64 {
 
 /// Integer arithmetic, wrapping as the two's complement does, and total: 0 where a divisor is 0, and where a negative power
 /// is none of 1 or -1. `None` says that the operator knows no integers.
-pub(super) trait Integer: Copy + Ord {
+pub(super) trait Integer: Copy + Default + Ord {
     fn unary(op: Unary, x: Self) -> Option<Self>;
     fn binary(op: Binary, a: Self, b: Self) -> Option<Self>;
+    /// The smallest and the largest number.
+    const BOUNDS: (i128, i128);
+    fn widened(self) -> i128;
+    /// The low bits.
+    fn narrowed(value: i128) -> Self;
 }
 
 macro_rules! integer {
     ($type:ty, $abs:expr, $sign:expr) => {
         impl Integer for $type {
+            const BOUNDS: (i128, i128) = (<$type>::MIN as i128, <$type>::MAX as i128);
+
+            fn widened(self) -> i128 {
+                self.into()
+            }
+
+            fn narrowed(value: i128) -> Self {
+                value as $type
+            }
+
             fn unary(op: Unary, x: Self) -> Option<Self> {
                 match op {
                     Unary::Relu => Some(x.max(0)),
@@ -158,8 +173,9 @@ macro_rules! integer {
                     // Amounts outside of the width, also negative ones, shift everything out.
                     Binary::ShiftLeft => u32::try_from(b).ok().and_then(|b| a.checked_shl(b)).unwrap_or(0),
                     Binary::ShiftRight => {
-                        let most = <$type>::BITS - 1;
-                        a >> u32::try_from(b).map_or(most, |b| b.min(most))
+                        let inside = u32::try_from(b).ok().and_then(|b| a.checked_shr(b));
+                        #[allow(unused_comparisons)]
+                        inside.unwrap_or(if a < 0 { !0 } else { 0 })
                     }
                     Binary::Pow => {
                         #[allow(unused_comparisons)]
@@ -181,4 +197,9 @@ macro_rules! integer {
 
 integer!(i64, |x: i64| x.wrapping_abs(), i64::signum);
 integer!(i32, |x: i32| x.wrapping_abs(), i32::signum);
+integer!(i16, |x: i16| x.wrapping_abs(), i16::signum);
+integer!(i8, |x: i8| x.wrapping_abs(), i8::signum);
+integer!(u64, |x: u64| x, |x: u64| x.min(1));
+integer!(u32, |x: u32| x, |x: u32| x.min(1));
+integer!(u16, |x: u16| x, |x: u16| x.min(1));
 integer!(u8, |x: u8| x, |x: u8| x.min(1));

@@ -18,6 +18,11 @@ pub(super) fn cast(x: &Tensor, to: DType) -> Result<Tensor, EvaluateError> {
                 DType::I32 => TensorData::I32($d.iter().map(|&v| v as i32).collect()),
                 DType::Bool => TensorData::Bool($d.iter().map(|&v| v != $zero).collect()),
                 DType::U8 => TensorData::U8($d.iter().map(|&v| v as u8).collect()),
+                DType::I8 => TensorData::I8($d.iter().map(|&v| v as i8).collect()),
+                DType::I16 => TensorData::I16($d.iter().map(|&v| v as i16).collect()),
+                DType::U16 => TensorData::U16($d.iter().map(|&v| v as u16).collect()),
+                DType::U32 => TensorData::U32($d.iter().map(|&v| v as u32).collect()),
+                DType::U64 => TensorData::U64($d.iter().map(|&v| v as u64).collect()),
             }
         };
     }
@@ -27,6 +32,11 @@ pub(super) fn cast(x: &Tensor, to: DType) -> Result<Tensor, EvaluateError> {
         TensorData::I64(d) => numbers!(d, 0),
         TensorData::I32(d) => numbers!(d, 0),
         TensorData::U8(d) => numbers!(d, 0),
+        TensorData::I8(d) => numbers!(d, 0),
+        TensorData::I16(d) => numbers!(d, 0),
+        TensorData::U16(d) => numbers!(d, 0),
+        TensorData::U32(d) => numbers!(d, 0),
+        TensorData::U64(d) => numbers!(d, 0),
         TensorData::Bool(d) => {
             let bytes: Vec<u8> = d.iter().map(|&v| u8::from(v)).collect();
             numbers!(bytes, 0)

@@ -78,21 +78,11 @@ fn slice(tensor: &Tensor, row: usize) -> Result<Tensor, EvaluateError> {
 fn stack(ty: &TensorType, rows: Vec<Tensor>, backwards: bool) -> Result<Tensor, EvaluateError> {
     let row = ty.shape.elements() / ty.shape.dims().first().copied().unwrap_or(1).max(1);
     let place = |number: usize| if backwards { ty.shape[0] - 1 - number } else { number } * row;
-    macro_rules! fill {
-        ($($variant:ident: $zero:expr),*) => {
-            match ty.dtype {
-                $(avocet_ir::DType::$variant => {
-                    let mut all = vec![$zero; ty.shape.elements()];
-                    for (number, tensor) in rows.iter().enumerate() {
-                        if let TensorData::$variant(data) = tensor.data() {
-                            all[place(number)..][..row].copy_from_slice(data);
-                        }
-                    }
-                    TensorData::$variant(all.into())
-                })*
-            }
-        };
+    let mut bytes = vec![0; ty.bytes()];
+    let size = row * ty.dtype.bytes();
+    for (number, tensor) in rows.iter().enumerate() {
+        bytes[place(number) * ty.dtype.bytes()..][..size].copy_from_slice(&tensor.data().to_le_bytes());
     }
-    let data = fill!(F32: 0.0, I64: 0, I32: 0, Bool: false, U8: 0);
+    let data = TensorData::from_le_bytes(ty.dtype, &bytes);
     Ok(Tensor::new(ty.shape.clone(), data).map_err(avocet_ir::infer::InferError::from)?)
 }

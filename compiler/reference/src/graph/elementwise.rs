@@ -20,6 +20,11 @@ pub(super) fn unary(op: Unary, x: &Tensor) -> Result<Tensor, EvaluateError> {
         TensorData::I64(d) => TensorData::I64(unary_integers(op, d).ok_or_else(unsupported)?),
         TensorData::I32(d) => TensorData::I32(unary_integers(op, d).ok_or_else(unsupported)?),
         TensorData::U8(d) => TensorData::U8(unary_integers(op, d).ok_or_else(unsupported)?),
+        TensorData::I8(d) => TensorData::I8(unary_integers(op, d).ok_or_else(unsupported)?),
+        TensorData::I16(d) => TensorData::I16(unary_integers(op, d).ok_or_else(unsupported)?),
+        TensorData::U16(d) => TensorData::U16(unary_integers(op, d).ok_or_else(unsupported)?),
+        TensorData::U32(d) => TensorData::U32(unary_integers(op, d).ok_or_else(unsupported)?),
+        TensorData::U64(d) => TensorData::U64(unary_integers(op, d).ok_or_else(unsupported)?),
         TensorData::Bool(d) if op == Unary::Not => TensorData::Bool(d.iter().map(|v| !v).collect()),
         TensorData::Bool(_) => return Err(unsupported()),
     };
@@ -30,29 +35,47 @@ fn unary_integers<T: Integer>(op: Unary, data: &[T]) -> Option<Arc<[T]>> {
     data.iter().map(|&v| T::unary(op, v)).collect()
 }
 
-pub(super) fn binary(op: Binary, a: &Tensor, b: &Tensor, shape: &Shape) -> Result<Tensor, EvaluateError> {
-    let data = match (a.data(), b.data()) {
-        (TensorData::F32(p), TensorData::F32(q)) => {
-            let (p, q) = (expand(p, 0.0, a.shape(), shape), expand(q, 0.0, b.shape(), shape));
-            let value = |(&x, &y): (&f32, &f32)| binary_f64(op, f64::from(x), f64::from(y)) as f32;
-            TensorData::F32(p.iter().zip(&*q).map(value).collect())
+/// An expression on the elements of two tensors of one type, and on what makes tensor data of that type; `$other` for tensors of
+/// different types.
+macro_rules! of_one_type {
+    ($a:expr, $b:expr, ($p:ident, $q:ident, $wrap:pat) => $body:expr, $other:expr, $($variant:ident),*) => {
+        match ($a.data(), $b.data()) {
+            $((TensorData::$variant($p), TensorData::$variant($q)) => {
+                let $wrap = TensorData::$variant;
+                $body
+            })*
+            _ => $other,
         }
-        (TensorData::I64(p), TensorData::I64(q)) => {
-            TensorData::I64(binary_integers(op, (p, a), (q, b), 0, shape)?)
-        }
-        (TensorData::I32(p), TensorData::I32(q)) => {
-            TensorData::I32(binary_integers(op, (p, a), (q, b), 0, shape)?)
-        }
-        (TensorData::U8(p), TensorData::U8(q)) => {
-            TensorData::U8(binary_integers(op, (p, a), (q, b), 0, shape)?)
-        }
-        (TensorData::Bool(p), TensorData::Bool(q)) => {
-            let bytes = |data: &[bool]| data.iter().map(|&v| u8::from(v)).collect::<Vec<u8>>();
-            let result = binary_integers(op, (&bytes(p), a), (&bytes(q), b), 0, shape)?;
-            TensorData::Bool(result.iter().map(|&v| v != 0).collect())
-        }
-        _ => return Err(EvaluateError::Unsupported { op: op.name(), dtype: a.data().dtype() }),
     };
+    ($a:expr, $b:expr, ($p:ident, $q:ident, $wrap:pat) => $body:expr, $other:expr) => {
+        of_one_type!($a, $b, ($p, $q, $wrap) => $body, $other, F32, I64, I32, Bool, U8, I8, I16, U16, U32, U64)
+    };
+}
+
+pub(super) use of_one_type;
+
+pub(super) fn binary(op: Binary, a: &Tensor, b: &Tensor, shape: &Shape) -> Result<Tensor, EvaluateError> {
+    macro_rules! data {
+        ($($integers:ident),*) => {
+            match (a.data(), b.data()) {
+                (TensorData::F32(p), TensorData::F32(q)) => {
+                    let (p, q) = (expand(p, a.shape(), shape), expand(q, b.shape(), shape));
+                    let value = |(&x, &y): (&f32, &f32)| binary_f64(op, f64::from(x), f64::from(y)) as f32;
+                    TensorData::F32(p.iter().zip(&*q).map(value).collect())
+                }
+                (TensorData::Bool(p), TensorData::Bool(q)) => {
+                    let bytes = |data: &[bool]| data.iter().map(|&v| u8::from(v)).collect::<Vec<u8>>();
+                    let result = binary_integers(op, (&bytes(p), a), (&bytes(q), b), shape)?;
+                    TensorData::Bool(result.iter().map(|&v| v != 0).collect())
+                }
+                $((TensorData::$integers(p), TensorData::$integers(q)) => {
+                    TensorData::$integers(binary_integers(op, (p, a), (q, b), shape)?)
+                })*
+                _ => return Err(EvaluateError::Unsupported { op: op.name(), dtype: a.data().dtype() }),
+            }
+        };
+    }
+    let data = data!(I64, I32, U8, I8, I16, U16, U32, U64);
     Ok(Tensor::new(shape.clone(), data).map_err(InferError::from)?)
 }
 
@@ -60,10 +83,9 @@ fn binary_integers<T: Integer>(
     op: Binary,
     (p, a): (&[T], &Tensor),
     (q, b): (&[T], &Tensor),
-    zero: T,
     shape: &Shape,
 ) -> Result<Arc<[T]>, EvaluateError> {
-    let (p, q) = (expand(p, zero, a.shape(), shape), expand(q, zero, b.shape(), shape));
+    let (p, q) = (expand(p, a.shape(), shape), expand(q, b.shape(), shape));
     let unsupported = || EvaluateError::Unsupported { op: op.name(), dtype: a.data().dtype() };
     p.iter().zip(&*q).map(|(&x, &y)| T::binary(op, x, y).ok_or_else(unsupported)).collect()
 }
@@ -75,17 +97,16 @@ pub(super) fn compare(
     b: &Tensor,
     shape: &Shape,
 ) -> Result<Tensor, EvaluateError> {
-    fn each<T: Copy + PartialOrd>(
+    fn each<T: Copy + Default + PartialOrd>(
         op: Comparison,
         (p, a): (&[T], &Tensor),
         (q, b): (&[T], &Tensor),
-        zero: T,
         shape: &Shape,
     ) -> TensorData
     where
         [T]: ToOwned<Owned = Vec<T>>,
     {
-        let (p, q) = (expand(p, zero, a.shape(), shape), expand(q, zero, b.shape(), shape));
+        let (p, q) = (expand(p, a.shape(), shape), expand(q, b.shape(), shape));
         let holds = |(x, y): (&T, &T)| match op {
             Comparison::Less => x < y,
             Comparison::LessEqual => x <= y,
@@ -93,15 +114,10 @@ pub(super) fn compare(
         };
         TensorData::Bool(p.iter().zip(&*q).map(holds).collect())
     }
-    let data = match (a.data(), b.data()) {
-        (TensorData::F32(p), TensorData::F32(q)) => each(op, (p, a), (q, b), 0.0, shape),
-        (TensorData::I64(p), TensorData::I64(q)) => each(op, (p, a), (q, b), 0, shape),
-        (TensorData::I32(p), TensorData::I32(q)) => each(op, (p, a), (q, b), 0, shape),
-        (TensorData::U8(p), TensorData::U8(q)) => each(op, (p, a), (q, b), 0, shape),
-        (TensorData::Bool(p), TensorData::Bool(q)) => each(op, (p, a), (q, b), false, shape),
+    let data = of_one_type!(a, b, (p, q, _) => each(op, (p, a), (q, b), shape), {
         // Inference has refused different types.
-        _ => return Err(EvaluateError::Unsupported { op: op.name(), dtype: a.data().dtype() }),
-    };
+        return Err(EvaluateError::Unsupported { op: op.name(), dtype: a.data().dtype() });
+    });
     Ok(Tensor::new(shape.clone(), data).map_err(InferError::from)?)
 }
 
@@ -112,37 +128,29 @@ pub(super) fn select(
     (a, b): (&Tensor, &Tensor),
     shape: &Shape,
 ) -> Result<Tensor, EvaluateError> {
-    fn each<T: Copy>(
+    fn each<T: Copy + Default>(
         holds: &[bool],
         (p, a): (&[T], &Tensor),
         (q, b): (&[T], &Tensor),
-        zero: T,
         shape: &Shape,
     ) -> Arc<[T]>
     where
         [T]: ToOwned<Owned = Vec<T>>,
     {
-        let (p, q) = (expand(p, zero, a.shape(), shape), expand(q, zero, b.shape(), shape));
+        let (p, q) = (expand(p, a.shape(), shape), expand(q, b.shape(), shape));
         holds.iter().zip(p.iter().zip(&*q)).map(|(&holds, (&x, &y))| if holds { x } else { y }).collect()
     }
     let unsupported = || EvaluateError::Unsupported { op: op.name(), dtype: a.data().dtype() };
     let TensorData::Bool(holds) = condition.data() else { return Err(unsupported()) };
-    let holds = &*expand(holds, false, condition.shape(), shape);
-    let data = match (a.data(), b.data()) {
-        (TensorData::F32(p), TensorData::F32(q)) => TensorData::F32(each(holds, (p, a), (q, b), 0.0, shape)),
-        (TensorData::I64(p), TensorData::I64(q)) => TensorData::I64(each(holds, (p, a), (q, b), 0, shape)),
-        (TensorData::I32(p), TensorData::I32(q)) => TensorData::I32(each(holds, (p, a), (q, b), 0, shape)),
-        (TensorData::U8(p), TensorData::U8(q)) => TensorData::U8(each(holds, (p, a), (q, b), 0, shape)),
-        (TensorData::Bool(p), TensorData::Bool(q)) => {
-            TensorData::Bool(each(holds, (p, a), (q, b), false, shape))
-        }
-        _ => return Err(unsupported()),
-    };
+    let holds = &*expand(holds, condition.shape(), shape);
+    let data = of_one_type!(a, b, (p, q, wrap) => wrap(each(holds, (p, a), (q, b), shape)), {
+        return Err(unsupported());
+    });
     Ok(Tensor::new(shape.clone(), data).map_err(InferError::from)?)
 }
 
 /// The elements under the shape they broadcast to; borrowed when that is their own.
-fn expand<'a, T: Copy>(data: &'a [T], zero: T, from: &Shape, to: &Shape) -> std::borrow::Cow<'a, [T]>
+fn expand<'a, T: Copy + Default>(data: &'a [T], from: &Shape, to: &Shape) -> std::borrow::Cow<'a, [T]>
 where
     [T]: ToOwned<Owned = Vec<T>>,
 {
@@ -150,6 +158,6 @@ where
         true => data.into(),
         // An empty result may have immense other dimensions, for which no tables are made.
         false if to.elements() == 0 => Vec::new().into(),
-        false => gather(data, &broadcast_tables(from, to), zero).into(),
+        false => gather(data, &broadcast_tables(from, to), T::default()).into(),
     }
 }

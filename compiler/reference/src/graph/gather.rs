@@ -75,6 +75,11 @@ pub(super) fn gather_tensor(
         TensorData::I32(d) => TensorData::I32(gather(d, &tables, fill as i32).into()),
         TensorData::Bool(d) => TensorData::Bool(gather(d, &tables, fill != 0.0).into()),
         TensorData::U8(d) => TensorData::U8(gather(d, &tables, fill as u8).into()),
+        TensorData::I8(d) => TensorData::I8(gather(d, &tables, fill as i8).into()),
+        TensorData::I16(d) => TensorData::I16(gather(d, &tables, fill as i16).into()),
+        TensorData::U16(d) => TensorData::U16(gather(d, &tables, fill as u16).into()),
+        TensorData::U32(d) => TensorData::U32(gather(d, &tables, fill as u32).into()),
+        TensorData::U64(d) => TensorData::U64(gather(d, &tables, fill as u64).into()),
     };
     Ok(Tensor::new(shape.clone(), data).map_err(InferError::from)?)
 }

@@ -5,23 +5,11 @@ use std::sync::Arc;
 
 use avocet_ir::infer::InferError;
 use avocet_ir::op::Binary;
-use avocet_ir::{Op, Shape, Tensor, TensorData, TensorType};
+use avocet_ir::{Op, Shape, Tensor, TensorData, TensorType, keeping_type, of_any_type};
 
 use super::EvaluateError;
 use super::arithmetic::{Integer, binary_f64};
-
-/// Runs an expression on the elements of a tensor of any type.
-macro_rules! of_any_type {
-    ($data:expr, $d:ident => $body:expr) => {
-        match $data {
-            TensorData::F32($d) => $body,
-            TensorData::I64($d) => $body,
-            TensorData::I32($d) => $body,
-            TensorData::Bool($d) => $body,
-            TensorData::U8($d) => $body,
-        }
-    };
-}
+use super::elementwise::of_one_type;
 
 /// Elements that have an order, and can be joined.
 trait Element: Copy {
@@ -58,7 +46,7 @@ macro_rules! integer {
         }
     )*};
 }
-integer!(i64, i32, u8);
+integer!(i64, i32, i16, i8, u64, u32, u16, u8);
 
 impl Element for bool {
     fn order(self, other: Self) -> Ordering {
@@ -192,6 +180,11 @@ pub(super) fn cumulate(
         TensorData::I64(d) => each(d, lines, join, how).map(TensorData::I64),
         TensorData::I32(d) => each(d, lines, join, how).map(TensorData::I32),
         TensorData::U8(d) => each(d, lines, join, how).map(TensorData::U8),
+        TensorData::I8(d) => each(d, lines, join, how).map(TensorData::I8),
+        TensorData::I16(d) => each(d, lines, join, how).map(TensorData::I16),
+        TensorData::U16(d) => each(d, lines, join, how).map(TensorData::U16),
+        TensorData::U32(d) => each(d, lines, join, how).map(TensorData::U32),
+        TensorData::U64(d) => each(d, lines, join, how).map(TensorData::U64),
         TensorData::Bool(_) => None,
     };
     let data = data.ok_or(EvaluateError::Unsupported { op: op.name(), dtype: x.data().dtype() })?;
@@ -221,13 +214,7 @@ pub(super) fn gather(
         rows.flat_map(|start| d[start..start + after].iter().copied()).collect()
     }
     let (sizes, places) = (around(x.shape(), axis), places(op, indices, x.shape()[axis])?);
-    let data = match x.data() {
-        TensorData::F32(d) => TensorData::F32(take(d, sizes, &places)),
-        TensorData::I64(d) => TensorData::I64(take(d, sizes, &places)),
-        TensorData::I32(d) => TensorData::I32(take(d, sizes, &places)),
-        TensorData::Bool(d) => TensorData::Bool(take(d, sizes, &places)),
-        TensorData::U8(d) => TensorData::U8(take(d, sizes, &places)),
-    };
+    let data = keeping_type!(x.data(), d => take(d, sizes, &places));
     Ok(Tensor::new(output.shape.clone(), data).map_err(InferError::from)?)
 }
 
@@ -260,13 +247,6 @@ pub(super) fn scatter(
     let ([_, extent, row], unsupported) =
         (around(x.shape(), 0), EvaluateError::Unsupported { op: op.name(), dtype: x.data().dtype() });
     let places = places(op, indices, extent)?;
-    let data = match (x.data(), rows.data()) {
-        (TensorData::F32(d), TensorData::F32(r)) => put(d, r, row, &places, join).map(TensorData::F32),
-        (TensorData::I64(d), TensorData::I64(r)) => put(d, r, row, &places, join).map(TensorData::I64),
-        (TensorData::I32(d), TensorData::I32(r)) => put(d, r, row, &places, join).map(TensorData::I32),
-        (TensorData::Bool(d), TensorData::Bool(r)) => put(d, r, row, &places, join).map(TensorData::Bool),
-        (TensorData::U8(d), TensorData::U8(r)) => put(d, r, row, &places, join).map(TensorData::U8),
-        _ => None,
-    };
+    let data = of_one_type!(x, rows, (d, r, wrap) => put(d, r, row, &places, join).map(wrap), None);
     Ok(Tensor::new(x.shape().clone(), data.ok_or(unsupported)?).map_err(InferError::from)?)
 }

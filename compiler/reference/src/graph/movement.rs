@@ -3,7 +3,7 @@
 
 use avocet_ir::infer::InferError;
 use avocet_ir::op::{PadMode, SliceAxis};
-use avocet_ir::{Op, Shape, Tensor, TensorData, TensorType};
+use avocet_ir::{DType, Op, Shape, Tensor, TensorData, TensorType};
 
 use super::EvaluateError;
 use super::gather::{AxisTable, broadcast_tables, gather_tensor, linear};
@@ -97,13 +97,17 @@ pub(super) fn concat(
             slices.map(|slices| TensorData::$variant(interleave(&slices, output.shape.elements()).into()))
         }};
     }
-    let data = match parts.first().map(|part| part.data()) {
-        Some(TensorData::F32(_)) => join!(F32),
-        Some(TensorData::I64(_)) => join!(I64),
-        Some(TensorData::I32(_)) => join!(I32),
-        Some(TensorData::Bool(_)) => join!(Bool),
-        Some(TensorData::U8(_)) => join!(U8),
-        None => None,
+    let data = match output.dtype {
+        DType::F32 => join!(F32),
+        DType::I64 => join!(I64),
+        DType::I32 => join!(I32),
+        DType::Bool => join!(Bool),
+        DType::U8 => join!(U8),
+        DType::I8 => join!(I8),
+        DType::I16 => join!(I16),
+        DType::U16 => join!(U16),
+        DType::U32 => join!(U32),
+        DType::U64 => join!(U64),
     };
     let data = data.ok_or(EvaluateError::Unsupported { op: op.name(), dtype: output.dtype })?;
     Ok(Tensor::new(output.shape.clone(), data).map_err(InferError::from)?)

@@ -1,14 +1,16 @@
 //! Reductions over axes.
 
+use std::sync::Arc;
+
 use avocet_ir::infer::InferError;
 use avocet_ir::op::ReduceKind;
 use avocet_ir::{Op, Shape, Tensor, TensorData, TensorType};
 
 use super::EvaluateError;
-use super::arithmetic::{max, min};
+use super::arithmetic::{Integer, max, min};
 use super::gather::{AxisTable, gather, linear};
 
-/// The reduction, on f32 in f64 and on i64 and i32 in wrapping i64, where a mean truncates towards zero.
+/// The reduction, on f32 in f64 and on integers in i128, whose low bits count; a mean of integers truncates towards zero.
 pub(super) fn reduce(
     kind: ReduceKind,
     axes: &[usize],
@@ -32,19 +34,17 @@ pub(super) fn reduce(
             let divisor = if kind == ReduceKind::Mean { count as f64 } else { 1.0 };
             TensorData::F32(totals.iter().map(|total| (total / divisor) as f32).collect())
         }
-        TensorData::I64(data) => {
-            TensorData::I64(integers(kind, count, data.iter().copied(), &targets, elements).into())
-        }
-        TensorData::I32(data) => {
-            let totals = integers(kind, count, data.iter().map(|&v| i64::from(v)), &targets, elements);
-            TensorData::I32(totals.iter().map(|&v| v as i32).collect())
-        }
-        TensorData::U8(data) => {
-            let totals = integers(kind, count, data.iter().map(|&v| i64::from(v)), &targets, elements);
-            TensorData::U8(totals.iter().map(|&v| v as u8).collect())
-        }
+        TensorData::I64(data) => TensorData::I64(integers(kind, count, data, &targets, elements)),
+        TensorData::I32(data) => TensorData::I32(integers(kind, count, data, &targets, elements)),
+        TensorData::U8(data) => TensorData::U8(integers(kind, count, data, &targets, elements)),
+        TensorData::I8(data) => TensorData::I8(integers(kind, count, data, &targets, elements)),
+        TensorData::I16(data) => TensorData::I16(integers(kind, count, data, &targets, elements)),
+        TensorData::U16(data) => TensorData::U16(integers(kind, count, data, &targets, elements)),
+        TensorData::U32(data) => TensorData::U32(integers(kind, count, data, &targets, elements)),
+        TensorData::U64(data) => TensorData::U64(integers(kind, count, data, &targets, elements)),
         TensorData::Bool(data) if matches!(kind, ReduceKind::Max | ReduceKind::Min) => {
-            let totals = integers(kind, count, data.iter().map(|&v| i64::from(v)), &targets, elements);
+            let bytes: Vec<u8> = data.iter().map(|&v| u8::from(v)).collect();
+            let totals = integers(kind, count, &bytes, &targets, elements);
             TensorData::Bool(totals.iter().map(|&v| v != 0).collect())
         }
         other => return Err(EvaluateError::Unsupported { op: op.name(), dtype: other.dtype() }),
@@ -52,25 +52,25 @@ pub(super) fn reduce(
     Ok(Tensor::new(output.shape.clone(), data).map_err(InferError::from)?)
 }
 
-fn integers(
+fn integers<T: Integer>(
     kind: ReduceKind,
     count: usize,
-    data: impl Iterator<Item = i64>,
+    data: &[T],
     targets: &[usize],
     elements: usize,
-) -> Vec<i64> {
-    let (start, step): (i64, fn(i64, i64) -> i64) = match kind {
-        ReduceKind::Sum | ReduceKind::Mean => (0, i64::wrapping_add),
-        ReduceKind::Max => (i64::MIN, i64::max),
-        ReduceKind::Min => (i64::MAX, i64::min),
-        ReduceKind::Prod => (1, i64::wrapping_mul),
+) -> Arc<[T]> {
+    let (start, step): (i128, fn(i128, i128) -> i128) = match kind {
+        ReduceKind::Sum | ReduceKind::Mean => (0, i128::wrapping_add),
+        ReduceKind::Max => (T::BOUNDS.0, i128::max),
+        ReduceKind::Min => (T::BOUNDS.1, i128::min),
+        ReduceKind::Prod => (1, i128::wrapping_mul),
     };
-    let mut totals = fold(data, targets, vec![start; elements], step);
-    if kind == ReduceKind::Mean {
-        // A shape has less than 2^63 elements. A mean over none has no results either, or inference refused it.
-        totals.iter_mut().for_each(|total| *total /= count.max(1) as i64);
-    }
-    totals
+    let totals = fold(data.iter().map(|&v| v.widened()), targets, vec![start; elements], step);
+    // A mean over no elements has no results either, or inference refused it.
+    let divisor = if kind == ReduceKind::Mean { count.max(1) as i128 } else { 1 };
+    // What is divided has wrapped at 64 bits.
+    let wrapped = |total: i128| if T::BOUNDS.0 < 0 { total as i64 as i128 } else { total as u64 as i128 };
+    totals.iter().map(|&total| T::narrowed(wrapped(total) / divisor)).collect()
 }
 
 /// Combines each element into the total that it belongs to.

@@ -19,6 +19,10 @@ pub(super) fn to_int(element: Element, lane: u64) -> i64 {
     match element {
         Element::I64 => lane as i64,
         Element::U8 => i64::from(lane as u8),
+        Element::I8 => i64::from(lane as i8),
+        Element::I16 => i64::from(lane as i16),
+        Element::U16 => i64::from(lane as u16),
+        Element::U32 => i64::from(lane as u32),
         Element::I32 | Element::F32 => i64::from(lane as u32 as i32),
     }
 }
@@ -27,8 +31,9 @@ pub(super) fn to_int(element: Element, lane: u64) -> i64 {
 pub(super) fn from_int(element: Element, value: i64) -> u64 {
     match element {
         Element::I64 => value as u64,
-        Element::U8 => u64::from(value as u8),
-        Element::I32 | Element::F32 => u64::from(value as u32),
+        Element::U8 | Element::I8 => u64::from(value as u8),
+        Element::I16 | Element::U16 => u64::from(value as u16),
+        Element::I32 | Element::U32 | Element::F32 => u64::from(value as u32),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use avocet_ir::kernel::Access;
 use avocet_ir::program::{Argument, Call, Item, Program, ProgramError, Step, Storage};
-use avocet_ir::tensor::{DType, TensorData};
+use avocet_ir::tensor::TensorData;
 use avocet_ir::{Tensor, TensorType};
 
 use super::{KernelRunError, Memory, run_kernel};
@@ -164,19 +164,7 @@ impl Running<'_> {
 }
 
 fn tensor(ty: &TensorType, memory: &Memory) -> Result<Tensor, KernelRunError> {
-    let bytes = memory.bytes();
-    let words = || bytes.chunks_exact(4).map(|c| [c[0], c[1], c[2], c[3]]);
-    let data = match ty.dtype {
-        DType::F32 => TensorData::F32(words().map(f32::from_le_bytes).collect()),
-        DType::I32 => TensorData::I32(words().map(i32::from_le_bytes).collect()),
-        DType::I64 => {
-            let words = bytes.chunks_exact(8);
-            let words = words.map(|c| [c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]);
-            TensorData::I64(words.map(i64::from_le_bytes).collect())
-        }
-        DType::Bool => TensorData::Bool(bytes.iter().map(|&b| b != 0).collect()),
-        DType::U8 => TensorData::U8(bytes.into()),
-    };
+    let data = TensorData::from_le_bytes(ty.dtype, memory.bytes());
     let broken = |problem: String| KernelRunError::Kernel { kernel: "output".into(), problem };
     if !memory.is_written() {
         return Err(broken("parts of an output were never written".into()));

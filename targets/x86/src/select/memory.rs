@@ -31,7 +31,7 @@ impl Selector<'_> {
             Element::F32 | Element::I32 => Width::of_lanes(ty.lanes)
                 .filter(|&width| width <= widest)
                 .ok_or_else(|| format!("vectors have up to {} bits, {ty} has more", widest.lanes() * 32)),
-            Element::I64 | Element::U8 => Err(format!("values of type {ty} only move data")),
+            _ => Err(format!("values of type {ty} only move data")),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use avocet_backend_tests::back_ends::back_ends;
 use avocet_backend_tests::check::{Contents, check};
-use avocet_ir::kernel::{Access, BinaryOp, BufferId, Element, Kernel, KernelBuilder, ValueId};
+use avocet_ir::kernel::{Access, BinaryOp, Buffer, BufferId, Element, Kernel, KernelBuilder, ValueId};
 
 const NUMBERS: [i64; 12] =
     [0, 1, -1, 2, -2, 7, -7, 63, i64::MAX, i64::MIN, i64::MIN + 1, 0x1234_5678_9abc_def0];
@@ -89,10 +89,36 @@ fn conversions_between_floats_and_64_bits() {
     check_scalars(&b.finish(), &contents);
 }
 
+/// Elements that kernels don't compute in, as the wider type and back.
+#[test]
+fn conversions_of_elements_that_are_widened() {
+    for element in [Element::U8, Element::I8, Element::I16, Element::U16, Element::U32] {
+        let wider = element.wider().expect("it is widened");
+        let count = 24;
+        let mut b = KernelBuilder::new("test");
+        let x = b.buffer("x", element, count, Access::Read);
+        let wide = b.buffer("wide", wider, count, Access::Write);
+        let y = b.buffer("y", element, count, Access::Write);
+        b.repeat(count, |b, i| {
+            let value = b.load(1, x, i.clone());
+            let value = b.convert(wider, value);
+            b.store(wide, i.clone(), value);
+            let more = b.add(value, value);
+            let low = b.convert(element, more);
+            b.store(y, i, low);
+        });
+        let kernel = b.finish();
+        let pattern = |buffer: &Buffer| (0..buffer.bytes()).map(|i| (i * 37 + i / 3 * 91) as u8).collect();
+        let contents: Contents = kernel.buffers.iter().map(pattern).collect();
+        check_scalars(&kernel, &contents);
+    }
+}
+
 /// Indices within and outside, of buffers of each element type.
 #[test]
 fn computed_indices_are_clamped() {
-    for element in [Element::F32, Element::I32, Element::I64, Element::U8] {
+    use Element::{F32, I8, I16, I32, I64, U8, U16, U32};
+    for element in [F32, I32, I64, U8, I8, I16, U16, U32] {
         let mut b = KernelBuilder::new("test");
         let x = b.buffer("x", element, 5, Access::Read);
         let n = b.buffer("n", Element::I64, NUMBERS.len(), Access::Read);

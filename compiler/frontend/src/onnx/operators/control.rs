@@ -31,10 +31,6 @@ fn flag(value: bool) -> Tensor {
     Tensor::new(Shape::scalar(), data).unwrap_or_else(|_| Tensor::scalar_f32(0.0))
 }
 
-fn integer(value: i64) -> Result<Tensor, Problem> {
-    Ok(Tensor::i64(Vec::new(), vec![value])?)
-}
-
 pub(super) fn choice<'a>(importer: &mut Importer<'a>, node: &Node<'a>) -> Result<Vec<Value>, Problem> {
     let condition = node.input(0)?;
     let branches = [node.attributes.graph("then_branch")?, node.attributes.graph("else_branch")?];
@@ -118,7 +114,7 @@ pub(super) fn repetition<'a>(importer: &mut Importer<'a>, node: &Node<'a>) -> Re
         return unsupported("a loop without end");
     }
     let body = counted(body, depends)?;
-    let zero = importer.constant(node, integer(0)?);
+    let zero = importer.integer(node, 0)?;
     let mut operands = Vec::new();
     operands.extend(limit.filter(|_| known.is_none()));
     if depends {
@@ -162,7 +158,7 @@ fn counted(body: Graph, conditional: bool) -> Result<Graph, Problem> {
         inputs.push(counted.add(node.name.clone(), node.op.clone(), &[]).map_err(broken)?);
     }
     let results = counted.splice(&body, &inputs, "").map_err(broken)?;
-    let one = counted.constant("one", integer(1)?);
+    let one = counted.constant("one", Tensor::i64([], [1].as_slice())?);
     let next = counted.add("iteration", Op::Binary(Binary::Add), &[inputs[0], one]).map_err(broken)?;
     let mut outputs = body.outputs().iter().zip(results);
     let condition = outputs.next().filter(|_| conditional);
@@ -184,7 +180,7 @@ fn nothing<'a>(
 ) -> Result<Vec<Value>, Problem> {
     let mut results = first.clone();
     if stacked > 0 {
-        let number = importer.constant(node, integer(0)?);
+        let number = importer.integer(node, 0)?;
         let yes = importer.constant(node, flag(true));
         let mut given = vec![Given::Constant(number), Given::Constant(yes)];
         given.extend(first.iter().map(|&value| Given::Tensor(importer.ty(value))));
@@ -216,7 +212,7 @@ fn written_out<'a>(
     let captured = importer.captured(&[proto])?;
     let outer: Vec<Value> = self::values(&captured);
     for number in 0..count {
-        let number = importer.constant(node, integer(number as i64)?);
+        let number = importer.integer(node, number as i64)?;
         let yes = importer.constant(node, flag(true));
         let mut given = vec![Given::Constant(number), Given::Constant(yes)];
         for &value in &values {

@@ -1,7 +1,7 @@
 //! Convolutions with weights that are computed, and what turns a transposed convolution into a plain one.
 
-use avocet_ir::op::{Conv, Layout, Op, PadMode, Padding, SliceAxis};
-use avocet_ir::{Value, infer};
+use avocet_ir::op::{Conv, Layout, Op, Padding, SliceAxis};
+use avocet_ir::{TensorType, Value, infer};
 
 use super::super::attributes::{Problem, invalid};
 use super::super::import::{Importer, Node};
@@ -19,21 +19,48 @@ pub(super) fn add(
     if importer.graph.as_constant(w).is_some() {
         return importer.add(node, Op::Conv(conv), &[x, w]);
     }
+    let windows = windows(importer, node, &conv, x, &importer.ty(w))?;
+    let weights = windows.weights(importer, node, w)?;
+    let y = importer.product(node, weights, windows.taps)?;
+    importer.reshape(node, y, &windows.result)
+}
+
+/// What is under a convolution's window at each of its positions, for its groups.
+pub(super) struct Windows {
+    /// `[batch, groups, taps, positions]`.
+    pub(super) taps: Value,
+    /// Dimensions of the weights that it is multiplied by: `[groups, outputs of a group, taps]`.
+    weights: [usize; 3],
+    /// Dimensions of the result.
+    pub(super) result: Vec<usize>,
+}
+
+impl Windows {
+    /// The weights as the matrices that the windows are multiplied by.
+    pub(super) fn weights(&self, importer: &mut Importer, node: &Node, w: Value) -> Result<Value, Problem> {
+        importer.reshape(node, w, &self.weights)
+    }
+}
+
+/// The windows of a convolution of an image in NCHW, by a gather.
+pub(super) fn windows(
+    importer: &mut Importer,
+    node: &Node,
+    conv: &Conv,
+    x: Value,
+    weights: &TensorType,
+) -> Result<Windows, Problem> {
     let Padding { top, left, bottom, right } = conv.padding;
-    let types = [importer.ty(x), importer.ty(w)];
+    let types = [importer.ty(x), weights.clone()];
     let [result] = &infer::infer(&Op::Conv(conv.clone()), &types)?[..] else {
         return invalid("a convolution without a result");
     };
-    let (&[_, outputs, rows, columns], &[_, per_group, height, width]) = (result.dims(), types[1].dims())
+    let (&[batch, outputs, rows, columns], &[_, per_group, height, width]) = (result.dims(), weights.dims())
     else {
         return invalid("a convolution that is not of images");
     };
-    let (batch, groups) = (result.dims()[0], conv.groups);
-    let amounts = vec![(0, 0), (0, 0), (top, bottom), (left, right)];
-    let x = match conv.padding.is_none() {
-        true => x,
-        false => importer.add(node, Op::Pad { amounts, mode: PadMode::Constant(0.0) }, &[x])?,
-    };
+    let groups = conv.groups;
+    let x = importer.padded(node, x, vec![(0, 0), (0, 0), (top, bottom), (left, right)], 0.0)?;
     let padded = importer.ty(x);
     let &[_, channels, padded_rows, padded_columns] = padded.dims() else { return invalid("no image") };
     let (taps, positions) = (per_group * height * width, rows * columns);
@@ -45,11 +72,11 @@ pub(super) fn add(
         ((channel * padded_rows + row) * padded_columns + column) as i64
     })?;
     let flat = importer.reshape(node, x, &[batch, channels * padded_rows * padded_columns])?;
-    let windows = importer.add(node, Op::Gather { axis: 1 }, &[flat, numbers])?;
-    let weights = importer.reshape(node, w, &[groups, outputs / groups, taps])?;
-    let product = Op::MatMul { transpose_a: false, transpose_b: false };
-    let y = importer.add(node, product, &[weights, windows])?;
-    importer.reshape(node, y, &[batch, outputs, rows, columns])
+    Ok(Windows {
+        taps: importer.add(node, Op::Gather { axis: 1 }, &[flat, numbers])?,
+        weights: [groups, outputs / groups, taps],
+        result: result.dims().to_vec(),
+    })
 }
 
 /// A transposed convolution whose windows neither meet nor leave gaps: each element becomes a block of its own, a pointwise
@@ -62,7 +89,8 @@ pub(super) fn apart(
     groups: usize,
 ) -> Result<Value, Problem> {
     let (image, weights) = (importer.ty(x), importer.ty(w));
-    let (&[batch, inputs, rows, columns], &[_, outputs, height, width]) = (image.dims(), weights.dims()) else {
+    let (&[batch, inputs, rows, columns], &[_, outputs, height, width]) = (image.dims(), weights.dims())
+    else {
         return invalid(format!("weights {weights} for {image}"));
     };
     // Places in the block before channels: so the image, channels last, is moved in runs of a block's row.
@@ -91,41 +119,42 @@ pub(super) fn spread(
     strides: [usize; 2],
     pads: [[i64; 2]; 2],
 ) -> Result<Value, Problem> {
-    let zeros = PadMode::Constant(0.0);
+    let y = spread_along(importer, node, x, 2, strides[0], pads[0])?;
+    spread_along(importer, node, y, 3, strides[1], pads[1])
+}
+
+/// The same along one axis of any tensor.
+pub(super) fn spread_along(
+    importer: &mut Importer,
+    node: &Node,
+    x: Value,
+    axis: usize,
+    stride: usize,
+    [before, after]: [i64; 2],
+) -> Result<Value, Problem> {
     let mut y = x;
-    for axis in [2, 3] {
-        let stride = strides[axis - 2];
-        let mut dims = importer.ty(y).dims().to_vec();
-        let extent = dims[axis];
-        if stride > 1 {
-            dims.insert(axis + 1, 1);
-            y = importer.reshape(node, y, &dims)?;
-            let mut amounts = vec![(0, 0); dims.len()];
-            amounts[axis + 1].1 = stride - 1;
-            y = importer.add(node, Op::Pad { amounts, mode: zeros }, &[y])?;
-            dims.remove(axis + 1);
-            let Some(wide) = extent.checked_mul(stride) else { return invalid("strides beyond all memory") };
-            dims[axis] = wide;
-            y = importer.reshape(node, y, &dims)?;
-        }
-        let [before, after] = pads[axis - 2];
-        let shape = importer.ty(y).shape;
-        let mut axes = whole(&shape);
-        let cut = |amount: i64| usize::try_from(-amount.min(0)).unwrap_or(usize::MAX);
-        let length =
-            ((extent - 1) * stride + 1).checked_sub(cut(before)).and_then(|l| l.checked_sub(cut(after)));
-        let Some(count) = length else { return invalid(format!("padding that cuts all of {shape}")) };
-        axes[axis] = SliceAxis { start: if count == 0 { 0 } else { cut(before) }, count, step: 1 };
-        if axes != whole(&shape) {
-            y = importer.add(node, Op::Slice { axes }, &[y])?;
-        }
-        if before > 0 || after > 0 {
-            let mut amounts = vec![(0, 0); shape.rank()];
-            amounts[axis] = (before.max(0) as usize, after.max(0) as usize);
-            y = importer.add(node, Op::Pad { amounts, mode: zeros }, &[y])?;
-        }
+    let mut dims = importer.ty(y).dims().to_vec();
+    let extent = dims[axis];
+    if stride > 1 {
+        dims.insert(axis + 1, 1);
+        y = importer.reshape(node, y, &dims)?;
+        let mut amounts = vec![(0, 0); dims.len()];
+        amounts[axis + 1].1 = stride - 1;
+        y = importer.padded(node, y, amounts, 0.0)?;
+        dims.remove(axis + 1);
+        let Some(wide) = extent.checked_mul(stride) else { return invalid("strides beyond all memory") };
+        dims[axis] = wide;
+        y = importer.reshape(node, y, &dims)?;
     }
-    Ok(y)
+    let cut = |amount: i64| usize::try_from(-amount.min(0)).unwrap_or(usize::MAX);
+    let length = ((extent - 1) * stride + 1).checked_sub(cut(before)).and_then(|l| l.checked_sub(cut(after)));
+    let Some(count) = length else {
+        return invalid(format!("padding that cuts all of axis {axis} of {}", importer.ty(y)));
+    };
+    y = importer.part(node, y, axis, (if count == 0 { 0 } else { cut(before) }, count))?;
+    let mut amounts = vec![(0, 0); importer.ty(y).shape.rank()];
+    amounts[axis] = (before.max(0) as usize, after.max(0) as usize);
+    importer.padded(node, y, amounts, 0.0)
 }
 
 /// Weights `[inputs, outputs of a group, ..]` as `[outputs, inputs of a group, ..]`, the other way round in each direction.
@@ -135,16 +164,18 @@ pub(super) fn flipped(
     w: Value,
     groups: usize,
 ) -> Result<Value, Problem> {
-    let &[inputs, outputs, height, width] = importer.ty(w).dims() else {
+    let ty = importer.ty(w);
+    let Some((&[inputs, outputs], window)) = ty.dims().split_first_chunk() else {
         return invalid("weights of another rank");
     };
-    let y = importer.reshape(node, w, &[groups, inputs / groups, outputs, height, width])?;
-    let y = importer.add(node, Op::Transpose { perm: vec![0, 2, 1, 3, 4] }, &[y])?;
-    let y = importer.reshape(node, y, &[groups * outputs, inputs / groups, height, width])?;
+    let dims = |leading: &[usize]| [leading, window].concat();
+    let y = importer.reshape(node, w, &dims(&[groups, inputs / groups, outputs]))?;
+    let perm: Vec<usize> = [0, 2, 1].into_iter().chain(3..3 + window.len()).collect();
+    let y = importer.transposed(node, y, &perm)?;
+    let y = importer.reshape(node, y, &dims(&[groups * outputs, inputs / groups]))?;
     let mut axes = whole(&importer.ty(y).shape);
-    for axis in [2, 3] {
-        let count = axes[axis].count;
-        axes[axis] = SliceAxis { start: count - 1, count, step: -1 };
+    for axis in &mut axes[2..] {
+        *axis = SliceAxis { start: axis.count - 1, count: axis.count, step: -1 };
     }
     importer.add(node, Op::Slice { axes }, &[y])
 }

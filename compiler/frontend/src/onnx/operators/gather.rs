@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use avocet_ir::op::{Op, SliceAxis};
 use avocet_ir::tensor::{DType, Shape, Tensor};
-use avocet_ir::{TensorData, Value};
+use avocet_ir::{TensorData, Value, keeping_type};
 
 use super::super::attributes::{Problem, invalid, unsupported};
 use super::super::import::{Importer, Node};
@@ -75,13 +75,7 @@ fn run(places: &[usize]) -> (usize, isize) {
 
 fn take_any(tensor: &Tensor, axis: usize, places: &[usize]) -> TensorData {
     let shape = tensor.shape();
-    match tensor.data() {
-        TensorData::F32(d) => TensorData::F32(take(d, shape, axis, places)),
-        TensorData::I64(d) => TensorData::I64(take(d, shape, axis, places)),
-        TensorData::I32(d) => TensorData::I32(take(d, shape, axis, places)),
-        TensorData::Bool(d) => TensorData::Bool(take(d, shape, axis, places)),
-        TensorData::U8(d) => TensorData::U8(take(d, shape, axis, places)),
-    }
+    keeping_type!(tensor.data(), d => take(d, shape, axis, places))
 }
 
 /// The places of the axis, all of them within it, from each of the blocks before it.

@@ -5,6 +5,7 @@
 
 mod attention;
 mod blocks;
+mod building;
 mod constants;
 mod control;
 mod convolution;
@@ -16,11 +17,16 @@ mod movement;
 mod normalization;
 mod positions;
 mod products;
+mod quantization;
 mod recurrent;
 mod reductions;
 mod resize;
+mod sampling;
 mod shapes;
+mod signals;
 mod spatial;
+mod unpooling;
+mod volumes;
 
 use std::ops::RangeInclusive;
 
@@ -48,6 +54,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Acos", ALL, elementwise::unary),
     ("Acosh", since(9), elementwise::unary),
     ("Add", ALL, elementwise::binary),
+    ("AffineGrid", since(20), sampling::affine_grid),
     ("And", ALL, logic::bits),
     ("ArgMax", ALL, positions::arg_reduce),
     ("ArgMin", ALL, positions::arg_reduce),
@@ -63,23 +70,30 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("BitwiseNot", since(18), logic::bits),
     ("BitwiseOr", since(18), logic::bits),
     ("BitwiseXor", since(18), logic::bits),
+    ("BlackmanWindow", since(17), signals::window),
     ("Cast", ALL, shapes::cast),
     ("CastLike", since(15), shapes::cast_like),
     ("Ceil", ALL, elementwise::unary),
     ("Celu", since(12), elementwise::celu),
     ("Clip", ALL, elementwise::clip),
+    ("Col2Im", since(18), unpooling::col2im),
     ("Concat", ALL, movement::concat),
     ("Constant", ALL, constants::constant),
     ("ConstantOfShape", since(9), constants::constant_of_shape),
     ("Conv", ALL, spatial::conv),
+    ("ConvInteger", since(10), quantization::conv),
     ("ConvTranspose", ALL, spatial::transposed),
     ("Cos", ALL, elementwise::unary),
     ("Cosh", since(9), elementwise::unary),
     ("CumProd", since(26), positions::cumulate),
     ("CumSum", since(11), positions::cumulate),
+    ("DFT", since(17), signals::dft),
+    ("DeformConv", since(19), sampling::deformed),
     ("DepthToSpace", ALL, blocks::depth_to_space),
+    ("DequantizeLinear", since(10), quantization::dequantize),
     ("Div", ALL, elementwise::binary),
     ("Dropout", ALL, movement::dropout),
+    ("DynamicQuantizeLinear", since(11), quantization::dynamic),
     ("Elu", ALL, elementwise::unary),
     ("Equal", ALL, logic::compare),
     ("Erf", since(9), elementwise::unary),
@@ -98,7 +112,10 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("GlobalMaxPool", ALL, reductions::global),
     ("Greater", ALL, logic::compare),
     ("GreaterOrEqual", since(12), logic::compare),
+    ("GridSample", since(16), sampling::grid_sample),
     ("GroupNormalization", since(21), normalization::group),
+    ("HammingWindow", since(17), signals::window),
+    ("HannWindow", since(17), signals::window),
     ("HardSigmoid", ALL, elementwise::unary),
     ("HardSwish", since(14), elementwise::unary),
     ("Hardmax", ALL, positions::hardmax),
@@ -118,10 +135,13 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("LpNormalization", ALL, normalization::by_norm),
     ("LpPool", ALL, spatial::lp_pool),
     ("MatMul", ALL, products::matmul),
+    ("MatMulInteger", since(10), quantization::matmul),
     ("Max", ALL, elementwise::variadic),
     ("MaxPool", ALL, spatial::pool),
+    ("MaxUnpool", since(9), unpooling::unpool),
     ("Mean", ALL, elementwise::variadic),
     ("MeanVarianceNormalization", since(9), normalization::mean_variance),
+    ("MelWeightMatrix", since(17), signals::mel_weights),
     ("Min", ALL, elementwise::variadic),
     ("Mish", since(18), elementwise::mish),
     ("Mod", since(10), logic::remainder),
@@ -134,6 +154,9 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("PRelu", ALL, elementwise::prelu),
     ("Pad", ALL, movement::pad),
     ("Pow", ALL, elementwise::binary),
+    ("QLinearConv", since(10), quantization::linear_conv),
+    ("QLinearMatMul", since(10), quantization::linear_matmul),
+    ("QuantizeLinear", since(10), quantization::quantize),
     ("RMSNormalization", since(23), normalization::root_mean_square),
     ("RNN", ALL, recurrent::plain),
     ("Range", since(11), constants::range),
@@ -151,8 +174,10 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Relu", ALL, elementwise::unary),
     ("Reshape", ALL, shapes::reshape),
     ("Resize", since(10), resize::resize),
+    ("RoiAlign", since(10), sampling::roi_align),
     ("RotaryEmbedding", since(23), attention::rotary),
     ("Round", since(11), elementwise::unary),
+    ("STFT", since(17), signals::stft),
     ("Scan", since(8), control::scan),
     ("Scatter", 9..=10, positions::scatter_elements),
     ("ScatterElements", since(11), positions::scatter_elements),

@@ -6,7 +6,7 @@
 //! hidden, ..]`, results `[time, directions, batch, hidden]` and `[directions, batch, hidden]`.
 
 use avocet_ir::Value;
-use avocet_ir::op::{Binary, Comparison, Loop, Op, Region, SliceAxis, Unary};
+use avocet_ir::op::{Binary, Comparison, Loop, Op, Region, Unary};
 use avocet_ir::tensor::{DType, Shape, Tensor, TensorType};
 
 use super::super::attributes::{Problem, invalid, size, unsupported};
@@ -188,9 +188,9 @@ fn layer(importer: &mut Importer, node: &Node, cell: Cell) -> Result<Vec<Value>,
             cells.push(importer.reshape(node, results[1], &[1, batch, hidden])?);
         }
     }
-    let mut results = vec![joined(importer, node, 1, &all)?, joined(importer, node, 0, &last)?];
+    let mut results = vec![importer.joined(node, &all, 1)?, importer.joined(node, &last, 0)?];
     if cell == Cell::Lstm {
-        results.push(joined(importer, node, 0, &cells)?);
+        results.push(importer.joined(node, &cells, 0)?);
     }
     if batch_first {
         results[0] = swapped(importer, node, results[0], &[2, 0, 1, 3])?;
@@ -289,7 +289,7 @@ fn run(
             apart_bias = Some(cut(importer, node, of_state, 2 * layer.hidden, layer.hidden)?);
             let rest = cut(importer, node, of_state, 0, 2 * layer.hidden)?;
             let none = importer.constant(node, Tensor::f32([layer.hidden], vec![0.0; layer.hidden])?);
-            of_state = joined(importer, node, 0, &[rest, none])?;
+            of_state = importer.joined(node, &[rest, none], 0)?;
         }
         let bias = importer.binary(node, Binary::Add, of_input, of_state)?;
         gates = importer.binary(node, Binary::Add, gates, bias)?;
@@ -387,7 +387,7 @@ impl Step<'_> {
         let mut weights = self.recurrent;
         if gates < self.layer.cell.gates() {
             let hidden = self.layer.hidden;
-            weights = rows(importer, self.node, weights, first * hidden, gates * hidden)?;
+            weights = importer.part(self.node, weights, 0, (first * hidden, gates * hidden))?;
         }
         importer.add(self.node, Op::MatMul { transpose_a: false, transpose_b: true }, &[state, weights])
     }
@@ -534,57 +534,22 @@ fn swapped(importer: &mut Importer, node: &Node, x: Value, perm: &[usize]) -> Re
     }
 }
 
-fn joined(importer: &mut Importer, node: &Node, axis: usize, parts: &[Value]) -> Result<Value, Problem> {
-    match parts {
-        [one] => Ok(*one),
-        _ => importer.add(node, Op::Concat { axis }, parts),
-    }
-}
-
 /// What a tensor has of one direction, its first dimension.
 fn part(importer: &mut Importer, node: &Node, x: Value, direction: usize) -> Result<Value, Problem> {
     let dims = importer.ty(x).dims().to_vec();
     if direction >= dims.first().copied().unwrap_or(0) {
         return invalid(format!("{} has no direction {direction}", importer.ty(x)));
     }
-    let one = rows(importer, node, x, direction, 1)?;
+    let one = importer.part(node, x, 0, (direction, 1))?;
     importer.reshape(node, one, &dims[1..])
-}
-
-/// Elements of the first dimension.
-fn rows(
-    importer: &mut Importer,
-    node: &Node,
-    x: Value,
-    start: usize,
-    count: usize,
-) -> Result<Value, Problem> {
-    range(importer, node, x, 0, (start, count))
 }
 
 /// Elements of the last dimension.
 fn cut(importer: &mut Importer, node: &Node, x: Value, start: usize, count: usize) -> Result<Value, Problem> {
-    let last = importer.ty(x).shape.rank().saturating_sub(1);
-    range(importer, node, x, last, (start, count))
-}
-
-fn range(
-    importer: &mut Importer,
-    node: &Node,
-    x: Value,
-    axis: usize,
-    (start, count): (usize, usize),
-) -> Result<Value, Problem> {
     let ty = importer.ty(x);
-    if start + count > ty.dims().get(axis).copied().unwrap_or(0) {
+    let last = ty.shape.rank().saturating_sub(1);
+    if start + count > ty.dims().last().copied().unwrap_or(0) {
         return invalid(format!("{ty} has no elements {start} to {}", start + count));
     }
-    if start == 0 && count == ty.shape[axis] {
-        return Ok(x);
-    }
-    let axes = ty.dims().iter().enumerate().map(|(number, &extent)| match number == axis {
-        true => SliceAxis { start, count, step: 1 },
-        false => SliceAxis { start: 0, count: extent, step: 1 },
-    });
-    importer.add(node, Op::Slice { axes: axes.collect() }, &[x])
+    importer.part(node, x, last, (start, count))
 }

@@ -8,7 +8,7 @@ use avocet_ir::op::{Binary, Conv, Layout, Op, Padding, Pool, PoolKind, Unary};
 
 use super::super::attributes::{Attributes, Problem, invalid, size, unsupported};
 use super::super::import::{Importer, Node};
-use super::convolution;
+use super::{convolution, unpooling, volumes};
 
 /// Number of spatial dimensions, 1 or 2, of an operator's input.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -107,13 +107,16 @@ fn around(total: [usize; 2], before: [usize; 2]) -> Padding {
     Padding { top, left, bottom: total[0] - top, right: total[1] - left }
 }
 
-/// A bias is an addition of its own.
-pub(super) fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let spatial = Spatial::of(importer, node.input(0)?)?;
-    let x = spatial.image(importer, node, node.input(0)?)?;
-    let w = spatial.image(importer, node, node.input(1)?)?;
+/// The convolution that a node's attributes describe, of an image and weights of rank 4.
+fn read_conv(
+    importer: &mut Importer,
+    node: &Node,
+    (x, w): (Value, Value),
+) -> Result<(Spatial, Conv, Value, Value), Problem> {
+    let spatial = Spatial::of(importer, x)?;
+    let (x, w) = (spatial.image(importer, node, x)?, spatial.image(importer, node, w)?);
     let (image, weights) = (importer.ty(x), importer.ty(w));
-    let (&[_, _, rows, columns], &[outputs, _, height, width]) = (image.dims(), weights.dims()) else {
+    let (&[_, _, rows, columns], &[_, _, height, width]) = (image.dims(), weights.dims()) else {
         return invalid(format!("weights {weights} for {image}"));
     };
     let a = node.attributes;
@@ -125,7 +128,29 @@ pub(super) fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, P
     }
     let Window { strides, dilations, padding } = Window::read(spatial, a, [rows, columns], [height, width])?;
     let groups = size("group", a.int("group", 1)?, 1)?;
-    let conv = Conv { strides, dilations, padding, groups, layout: Layout::Nchw };
+    Ok((spatial, Conv { strides, dilations, padding, groups, layout: Layout::Nchw }, x, w))
+}
+
+/// A convolution of images only, with its operands.
+pub(super) fn plain_conv(
+    importer: &mut Importer,
+    node: &Node,
+    x: Value,
+    w: Value,
+) -> Result<(Conv, Value, Value), Problem> {
+    match importer.ty(x).shape.rank() {
+        4 => read_conv(importer, node, (x, w)).map(|(_, conv, x, w)| (conv, x, w)),
+        rank => unsupported(format!("a tensor of rank {rank}; images have rank 4")),
+    }
+}
+
+/// A bias is an addition of its own.
+pub(super) fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    if importer.ty(node.input(0)?).shape.rank() == 5 {
+        return volumes::conv(importer, node);
+    }
+    let (spatial, conv, x, w) = read_conv(importer, node, (node.input(0)?, node.input(1)?))?;
+    let outputs = importer.ty(w).shape[0];
     let y = convolution::add(importer, node, conv, x, w)?;
     with_bias(importer, node, spatial, y, outputs)
 }
@@ -148,6 +173,9 @@ fn with_bias(
 /// The convolution whose backward pass this is, from the other side: zeros between the elements, flipped weights. Where the
 /// windows of the result don't meet, as in most decoders, there is a shorter way.
 pub(super) fn transposed(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    if importer.ty(node.input(0)?).shape.rank() == 5 {
+        return volumes::transposed(importer, node);
+    }
     let spatial = Spatial::of(importer, node.input(0)?)?;
     let x = spatial.image(importer, node, node.input(0)?)?;
     let w = spatial.image(importer, node, node.input(1)?)?;
@@ -214,45 +242,66 @@ pub(super) fn transposed(importer: &mut Importer, node: &Node) -> Result<Vec<Val
 
 /// The p-th root of the sum of p-th powers under a window.
 pub(super) fn lp_pool(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let spatial = Spatial::of(importer, node.input(0)?)?;
-    let x = spatial.image(importer, node, node.input(0)?)?;
-    let image = importer.ty(x);
-    let &[_, _, rows, columns] = image.dims() else { return invalid(format!("{image} is not an image")) };
-    let a = node.attributes;
-    let Some(window) = spatial.pair(a, "kernel_shape")? else { return invalid("kernel_shape is missing") };
-    if a.flag("ceil_mode", false)? {
+    if node.attributes.flag("ceil_mode", false)? {
         return unsupported("ceil_mode");
     }
-    let Window { strides, dilations, padding } = Window::read(spatial, a, [rows, columns], window)?;
-    let p = a.int("p", 2)? as f32;
-    let kind = PoolKind::Average { count_padding: true };
-    let pool = Pool { kind, window, strides, dilations, padding, ceil_mode: false, layout: Layout::Nchw };
-    let sizes = importer.unary(node, Unary::Abs, x)?;
-    let power = importer.number(node, DType::F32, p)?;
-    let powers = importer.binary(node, Binary::Pow, sizes, power)?;
-    let mean = importer.add(node, Op::Pool(pool), &[powers])?;
-    let count = importer.number(node, DType::F32, (window[0] * window[1]) as f32)?;
-    let sum = importer.binary(node, Binary::Mul, mean, count)?;
-    let root = importer.number(node, DType::F32, 1.0 / p)?;
-    let y = importer.binary(node, Binary::Pow, sum, root)?;
-    Ok(vec![spatial.restored(importer, node, y)?])
+    let p = node.attributes.int("p", 2)? as f32;
+    let sizes = importer.unary(node, Unary::Abs, node.input(0)?)?;
+    let powers = importer.with_number(node, Binary::Pow, sizes, p)?;
+    let mean = pooled(importer, node, powers, PoolKind::Average { count_padding: true })?;
+    let window = node.attributes.ints("kernel_shape")?.unwrap_or_default();
+    let count: f32 = window.iter().map(|&extent| extent as f32).product();
+    let sum = importer.with_number(node, Binary::Mul, mean, count)?;
+    Ok(vec![importer.with_number(node, Binary::Pow, sum, 1.0 / p)?])
 }
 
-/// The largest element or the mean under a window. The positions of the largest elements are left out.
+/// The largest element or the mean under a window; of the largest also the place.
 pub(super) fn pool(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let spatial = Spatial::of(importer, node.input(0)?)?;
-    let x = spatial.image(importer, node, node.input(0)?)?;
+    let x = node.input(0)?;
+    if node.operator() != "MaxPool" {
+        let kind = PoolKind::Average { count_padding: node.attributes.flag("count_include_pad", false)? };
+        return Ok(vec![pooled(importer, node, x, kind)?]);
+    }
+    if node.proto.output.get(1).is_some_and(|name| !name.is_empty()) {
+        return unpooling::pool_with_places(importer, node);
+    }
+    // Kernels compare f32, in which integers of up to 16 bits are themselves.
+    let dtype = importer.ty(x).dtype;
+    let x = if dtype.bytes() <= 2 { importer.cast(node, x, DType::F32)? } else { x };
+    let y = pooled(importer, node, x, PoolKind::Max)?;
+    Ok(vec![importer.cast(node, y, dtype)?])
+}
+
+/// The pooling that a node's attributes describe, of images, of sequences as images of one row, and of volumes.
+fn pooled(importer: &mut Importer, node: &Node, x: Value, kind: PoolKind) -> Result<Value, Problem> {
+    if importer.ty(x).shape.rank() == 5 {
+        return volumes::pooled(importer, node, x, kind);
+    }
+    let spatial = Spatial::of(importer, x)?;
+    let x = spatial.image(importer, node, x)?;
+    let pool = read_pool(importer, node, (spatial, x), kind)?;
+    let y = importer.add(node, Op::Pool(pool), &[x])?;
+    spatial.restored(importer, node, y)
+}
+
+fn read_pool(
+    importer: &Importer,
+    node: &Node,
+    (spatial, x): (Spatial, Value),
+    kind: PoolKind,
+) -> Result<Pool, Problem> {
     let image = importer.ty(x);
     let &[_, _, rows, columns] = image.dims() else { return invalid(format!("{image} is not an image")) };
     let a = node.attributes;
     let Some(window) = spatial.pair(a, "kernel_shape")? else { return invalid("kernel_shape is missing") };
     let Window { strides, dilations, padding } = Window::read(spatial, a, [rows, columns], window)?;
-    let kind = match node.operator() {
-        "MaxPool" => PoolKind::Max,
-        _ => PoolKind::Average { count_padding: a.flag("count_include_pad", false)? },
-    };
     let ceil_mode = a.flag("ceil_mode", false)?;
-    let op = Op::Pool(Pool { kind, window, strides, dilations, padding, ceil_mode, layout: Layout::Nchw });
-    let y = importer.add(node, op, &[x])?;
-    Ok(vec![spatial.restored(importer, node, y)?])
+    Ok(Pool { kind, window, strides, dilations, padding, ceil_mode, layout: Layout::Nchw })
+}
+
+/// The pooling of a node whose input is an image or a sequence, as one of an image, and that image.
+pub(super) fn pool_of_image(importer: &mut Importer, node: &Node) -> Result<(Pool, Value), Problem> {
+    let spatial = Spatial::of(importer, node.input(0)?)?;
+    let x = spatial.image(importer, node, node.input(0)?)?;
+    Ok((read_pool(importer, node, (spatial, x), PoolKind::Max)?, x))
 }

@@ -108,6 +108,11 @@ fn tensor_proto(name: &str, tensor: &Tensor) -> TensorProto {
         TensorData::I32(_) => 6,
         TensorData::I64(_) => INT64,
         TensorData::Bool(_) => 9,
+        TensorData::I8(_) => 3,
+        TensorData::U16(_) => 4,
+        TensorData::I16(_) => 5,
+        TensorData::U32(_) => 12,
+        TensorData::U64(_) => 13,
     };
     TensorProto {
         dims: tensor.shape().dims().iter().map(|&d| d as i64).collect(),

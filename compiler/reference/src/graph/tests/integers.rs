@@ -40,6 +40,25 @@ fn arithmetic_is_total() {
 }
 
 #[test]
+fn numbers_without_a_sign() {
+    let u = |values: &[u8]| {
+        Tensor::new(shape(&[values.len()]), TensorData::U8(values.into())).expect("test tensor")
+    };
+    let binary = |op, a: &[u8], b: &[u8]| eval(&Op::Binary(op), &[&u(a), &u(b)]).data().clone();
+    assert_eq!(binary(Binary::Sub, &[1, 200], &[2, 100]), TensorData::U8([255, 100].into()));
+    assert_eq!(binary(Binary::Div, &[200, 255], &[3, 0]), TensorData::U8([66, 0].into()));
+    assert_eq!(
+        binary(Binary::ShiftRight, &[200, 200, 200], &[1, 8, 255]),
+        TensorData::U8([100, 0, 0].into())
+    );
+    let large = Tensor::new(shape(&[2]), TensorData::U64([u64::MAX, 1].into())).expect("test tensor");
+    let most = eval(&Op::Reduce { kind: ReduceKind::Max, axes: vec![0], keep_dims: false }, &[&large]);
+    assert_eq!(most.data(), &TensorData::U64([u64::MAX].into()));
+    let cast = eval(&Op::Cast { to: DType::I8 }, &[&u(&[127, 128, 255])]);
+    assert_eq!(cast.data(), &TensorData::I8([127, -128, -1].into()));
+}
+
+#[test]
 fn reductions() {
     let x = ti(&[2, 3], &[1, 2, 4, -1, -2, -4]);
     let op = |kind| Op::Reduce { kind, axes: vec![1], keep_dims: false };
