@@ -73,7 +73,7 @@ int main(int argc, char **argv) {
     static float image[EFFICIENTNET_LITE0_INPUT_0_ELEMENTS], scores[CLASSES];
     const void *inputs[EFFICIENTNET_LITE0_INPUT_COUNT];
     void *outputs[EFFICIENTNET_LITE0_OUTPUT_COUNT];
-    avocet_context context = {NULL, NULL, NULL, NULL};
+    avocet_context context = {NULL, NULL, NULL, NULL, NULL};
     unsigned char *pixels;
     int width, height, i, rank;
     int32_t status;

@@ -58,12 +58,20 @@ pub struct Context {
     pub parallel_for: Option<ParallelFor>,
     /// Handed to `parallel_for`.
     pub pool: *mut c_void,
+    /// The sizes of a model that leaves some to the call, in its order. Null for other models.
+    pub sizes: *const i64,
 }
 
 impl Context {
     /// A context for the caller's thread alone.
     pub const fn new(arena: *mut c_void, weights: *const c_void) -> Self {
-        Context { arena, weights, parallel_for: None, pool: core::ptr::null_mut() }
+        let (pool, sizes) = (core::ptr::null_mut(), core::ptr::null());
+        Context { arena, weights, parallel_for: None, pool, sizes }
+    }
+
+    /// The same, with sizes for a model that leaves some to the call; they must live as long as the context is used.
+    pub const fn with_sizes(self, sizes: &[i64]) -> Self {
+        Context { sizes: sizes.as_ptr(), ..self }
     }
 
     /// The same, with parts of a step run by a pool, which must live as long as the context is used.
@@ -94,6 +102,8 @@ pub enum Status {
     NullPointer = 1,
     /// A pointer was not aligned as it must be.
     Misaligned = 2,
+    /// A size is not one of those that the model allows. Nothing is written.
+    Size = 3,
 }
 
 impl Status {
@@ -103,6 +113,7 @@ impl Status {
             0 => Some(Status::Ok),
             1 => Some(Status::NullPointer),
             2 => Some(Status::Misaligned),
+            3 => Some(Status::Size),
             _ => None,
         }
     }

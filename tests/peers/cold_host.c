@@ -21,6 +21,7 @@ struct context {
     const void *weights;
     void (*parallel_for)(void *, size_t, void (*)(void *, size_t), void *);
     void *pool;
+    const int64_t *sizes;
 };
 typedef int32_t invoke(const void *const *, void *const *, const struct context *);
 

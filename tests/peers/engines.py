@@ -61,13 +61,13 @@ class Engine:
 class Context(ctypes.Structure):
     """`avocet_context` of the generated headers."""
 
-    _fields_ = [(name, ctypes.c_void_p) for name in ("arena", "weights", "parallel_for", "pool")]
+    _fields_ = [(name, ctypes.c_void_p) for name in ("arena", "weights", "parallel_for", "pool", "sizes")]
 
 
 class Pool(ctypes.Structure):
-    """The context's last two fields, as tests/peers/pool gives them."""
+    """The fields that tests/peers/pool gives."""
 
-    _fields_ = Context._fields_[2:]
+    _fields_ = Context._fields_[2:4]
 
     @staticmethod
     def of(threads: int) -> "Pool":

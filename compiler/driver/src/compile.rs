@@ -5,10 +5,11 @@ use avocet_ir::backend::{Backend, MachineCode};
 use avocet_ir::kernel::Element;
 use avocet_ir::program::Program;
 use avocet_ir::schedule::Schedules;
-use avocet_kernels::lower;
+use avocet_kernels::{join_cases, lower};
 use avocet_passes::partition::{Partition, partition};
 use avocet_passes::schedule::{Machine, ScheduleOptions, schedule};
-use avocet_passes::{Context, memory, run_all, tuned};
+use avocet_passes::tuned::{self, Applied};
+use avocet_passes::{Context, memory, run_all};
 use avocet_reference::Reference;
 use avocet_target_cranelift::emit::compile_kernels;
 use avocet_target_spec::Target;
@@ -61,6 +62,13 @@ impl Default for Options {
 pub enum Stage {
     /// After a pass of this name.
     Pass(String),
+    /// A case of the sizes that are given at the call is being read and lowered.
+    Case {
+        /// Its number, from 1.
+        number: usize,
+        /// Cases in all.
+        of: usize,
+    },
     /// Kernels are being generated.
     Lowering,
     /// Memory is being planned.
@@ -93,15 +101,40 @@ impl Model {
             None => identifier(self.name()),
         };
         let backend = Backends::new(target)?;
-        let graph = self.optimised(options, progress)?;
         let machine = machine(target, &backend);
-        let schedule_options = ScheduleOptions { exact: options.exact };
-        let mut schedules = schedule(&graph, &machine, schedule_options)?;
-        let choices = options.tuned.choices(target, options.exact);
-        let applied = tuned::apply(&graph, &mut schedules, &machine, schedule_options, &choices);
-        let choices = Partition { parts: options.parts, fuse: options.fuse };
-        partition(&graph, &mut schedules, &machine, &choices);
-        let (program, code) = generate(&graph, &schedules, &backend, options.verify, progress)?;
+        let (graph, schedules, applied, program) = match self.dynamic() {
+            None => self.lowered(target, &machine, options, progress)?,
+            Some(dynamic) => {
+                let of = dynamic.count();
+                let mut last = None;
+                let mut failed = None;
+                let cases = (0..of).map_while(|case| {
+                    progress(Stage::Case { number: case + 1, of });
+                    let model = dynamic.case(case);
+                    match model.and_then(|model| model.lowered(target, &machine, options, &|_| {})) {
+                        Ok((graph, schedules, applied, program)) => {
+                            last = Some((graph, schedules, applied));
+                            Some(Ok(program))
+                        }
+                        Err(error) => {
+                            failed = Some(error);
+                            None
+                        }
+                    }
+                });
+                let dims = (dynamic.dims.clone(), dynamic.batch);
+                let program = join_cases(dims, dynamic.batched.clone(), machine.lanes == 1, cases);
+                if let Some(error) = failed {
+                    return Err(error);
+                }
+                let mut program = program?;
+                program.name = self.name().into();
+                // The last case is the largest.
+                let (graph, schedules, applied) = last.ok_or_else(|| Error::Memory("no case".into()))?;
+                (graph, schedules, applied, program)
+            }
+        };
+        let (program, code) = finish(program, &backend, options.verify, progress)?;
         Ok(Artifact {
             name,
             target: target.clone(),
@@ -112,6 +145,26 @@ impl Model {
             program,
             code,
         })
+    }
+
+    /// The model as a program without a memory plan, and what it was made from.
+    fn lowered(
+        &self,
+        target: &Target,
+        machine: &Machine,
+        options: &Options,
+        progress: &dyn Fn(Stage),
+    ) -> Result<(Graph, Schedules, Applied, Program), Error> {
+        let graph = self.optimised(options, progress)?;
+        let schedule_options = ScheduleOptions { exact: options.exact };
+        let mut schedules = schedule(&graph, machine, schedule_options)?;
+        let choices = options.tuned.choices(target, options.exact);
+        let applied = tuned::apply(&graph, &mut schedules, machine, schedule_options, &choices);
+        let choices = Partition { parts: options.parts, fuse: options.fuse };
+        partition(&graph, &mut schedules, machine, &choices);
+        progress(Stage::Lowering);
+        let program = lower(&graph, &schedules)?;
+        Ok((graph, schedules, applied, program))
     }
 
     /// The graph after all passes.
@@ -145,7 +198,16 @@ pub(crate) fn generate(
     progress: &(dyn Fn(Stage) + Sync),
 ) -> Result<(Program, Vec<MachineCode>), Error> {
     progress(Stage::Lowering);
-    let mut program = lower(graph, schedules)?;
+    finish(lower(graph, schedules)?, backend, verify, progress)
+}
+
+/// A program with its memory plan, and its machine code.
+fn finish(
+    mut program: Program,
+    backend: &dyn Backend,
+    verify: bool,
+    progress: &(dyn Fn(Stage) + Sync),
+) -> Result<(Program, Vec<MachineCode>), Error> {
     progress(Stage::Planning);
     let plan = memory::plan(&program).map_err(|e| Error::Memory(e.to_string()))?;
     if verify {

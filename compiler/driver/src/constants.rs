@@ -12,16 +12,20 @@ const MOST: usize = 60;
 /// For each port a name of capitals, digits and single underscores, no two the same and none beginning with a digit. What is
 /// no letter or digit becomes an underscore; where that leaves two the same, the later has its number added.
 pub(crate) fn constants(ports: &[Port]) -> Vec<String> {
+    constants_of(ports.iter().map(|port| port.name.as_str()))
+}
+
+/// The same for any names.
+pub(crate) fn constants_of<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut used = BTreeSet::from([RESERVED.to_string()]);
-    let name = |(number, port): (usize, &Port)| {
-        let base = identifier(&port.name);
-        let mut name = base.clone();
-        while !used.insert(name.clone()) {
-            name = format!("{name}_{number}");
+    let constant = |(number, name): (usize, &str)| {
+        let mut constant = identifier(name);
+        while !used.insert(constant.clone()) {
+            constant = format!("{constant}_{number}");
         }
-        name
+        constant
     };
-    ports.iter().enumerate().map(name).collect()
+    names.enumerate().map(constant).collect()
 }
 
 fn identifier(name: &str) -> String {

@@ -27,6 +27,12 @@ pub enum Error {
         /// Size of its result.
         bytes: usize,
     },
+    /// A description has no such dimension.
+    #[error("a description has no dimension '{}'; its dimensions are N (the batch), H and W", .0.escape_debug())]
+    Dimension(String),
+    /// Sizes can't be given at the call.
+    #[error(transparent)]
+    Sizes(#[from] crate::sizes::SizesError),
     /// A pass failed; a defect of avocet.
     #[error("{0} (please report this)")]
     Pass(#[from] avocet_passes::PipelineError),

@@ -8,6 +8,7 @@ use avocet_target_cranelift::emit::Weights;
 
 use crate::artifact::Artifact;
 use crate::constants::constants;
+use crate::header_sizes;
 
 /// Declarations that all models share; guarded, so that several headers may be included.
 const COMMON: &str = "\
@@ -22,10 +23,11 @@ typedef struct avocet_context {
        tens of microseconds long, so a pool should keep its threads awake between regions. */
     void (*parallel_for)(void *pool, size_t count, void (*body)(void *argument, size_t index), void *argument);
     void *pool; /* handed to parallel_for */
+    const int64_t *sizes; /* of a model that leaves some to the call; else NULL */
 } avocet_context;
 
 /* What models return. */
-enum { AVOCET_OK = 0, AVOCET_NULL_POINTER = 1, AVOCET_MISALIGNED = 2 };
+enum { AVOCET_OK = 0, AVOCET_NULL_POINTER = 1, AVOCET_MISALIGNED = 2, AVOCET_SIZE = 3 };
 #endif
 ";
 
@@ -34,7 +36,8 @@ const PORTS: &str = "\
 #ifndef AVOCET_PORT
 #define AVOCET_PORT
 /* Types of elements. */
-enum { AVOCET_F32 = 0, AVOCET_I64 = 1, AVOCET_I32 = 2, AVOCET_BOOL = 3, AVOCET_U8 = 4 };
+enum { AVOCET_F32 = 0, AVOCET_I64 = 1, AVOCET_I32 = 2, AVOCET_BOOL = 3, AVOCET_U8 = 4,
+       AVOCET_I8 = 5, AVOCET_I16 = 6, AVOCET_U16 = 7, AVOCET_U32 = 8, AVOCET_U64 = 9 };
 
 /* An input or output. */
 typedef struct avocet_port {
@@ -166,6 +169,9 @@ pub(crate) fn text(artifact: &Artifact) -> String {
         let count = format!("{upper}_{}_COUNT", kind.to_ascii_uppercase());
         line(&format!("    return avocet_find({name}_{kind}s(), {count}, port);\n}}"));
     }
+    if let Some(sizes) = &artifact.program.sizes {
+        line(&header_sizes::text(&artifact.program, sizes, name, &upper));
+    }
     line(&format!(
         "\n/* Runs the network. `inputs` and `outputs` hold {} and {} pointers. Allocates nothing, keeps nothing between\n   \
          calls, calls nothing but context.parallel_for: any number of threads may call it, each with an arena of its own.\n   \
@@ -182,6 +188,7 @@ pub(crate) fn text(artifact: &Artifact) -> String {
         .map(|(i, p)| format!("const {} *input_{i}", c_type(p.ty.dtype)))
         .chain(outputs.iter().enumerate().map(|(i, p)| format!("{} *output_{i}", c_type(p.ty.dtype))))
         .chain([if external { "void *arena, const void *weights" } else { "void *arena" }.to_string()])
+        .chain(artifact.program.sizes.iter().map(|_| "const int64_t *sizes".to_string()))
         .collect();
     let pointers = |kind: &str, count: usize| -> String {
         let all: Vec<String> = (0..count).map(|i| format!("{kind}_{i}")).collect();
@@ -193,8 +200,9 @@ pub(crate) fn text(artifact: &Artifact) -> String {
     line(&format!("    const void *inputs[] = {{{}}};", pointers("input", inputs.len())));
     line(&format!("    void *outputs[] = {{{}}};", pointers("output", outputs.len())));
     line(&format!(
-        "    avocet_context context = {{arena, {}, NULL, NULL}};",
-        if external { "weights" } else { "NULL" }
+        "    avocet_context context = {{arena, {}, NULL, NULL, {}}};",
+        if external { "weights" } else { "NULL" },
+        if artifact.program.sizes.is_some() { "sizes" } else { "NULL" }
     ));
     line(&format!("    return {name}_invoke(inputs, outputs, &context);\n}}"));
     if external {

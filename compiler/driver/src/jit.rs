@@ -1,9 +1,10 @@
 //! Compiled models in this process: typed, checked, and safe to share between threads.
 
 use std::ffi::c_void;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use avocet_ir::program::{Port, Program};
+use avocet_ir::program::{Port, Program, Sizes};
 use avocet_ir::tensor::{DType, TensorData};
 use avocet_ir::{Tensor, TensorType, of_any_type};
 use avocet_runtime::{Arena, Context, Pool, Status};
@@ -36,6 +37,14 @@ pub enum RunError {
     /// A name is not one of the model's, is there twice, or missing.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// Inputs for which the model has no sizes.
+    #[error("inputs {got} are of no sizes that the model takes: {dims}")]
+    Sizes {
+        /// What was given.
+        got: String,
+        /// The model's sizes.
+        dims: String,
+    },
     /// There is not enough memory for the intermediate tensors.
     #[error("there is no memory for an arena of {0} bytes")]
     Memory(usize),
@@ -62,6 +71,7 @@ pub struct Compiled {
     weights: Arena,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    sizes: Option<Sizes>,
     arena_bytes: usize,
 }
 
@@ -73,8 +83,14 @@ impl Compiled {
             weights: Arena::copy_of(&program.constant_block()),
             inputs: program.inputs.clone(),
             outputs: program.outputs.clone(),
+            sizes: program.sizes.clone(),
             arena_bytes: program.plan.as_ref().map_or(0, |plan| plan.bytes),
         }
+    }
+
+    /// The sizes that follow from the inputs of a run, if there are any: inputs and outputs are of the largest then.
+    pub fn sizes(&self) -> Option<&Sizes> {
+        self.sizes.as_ref()
     }
 
     /// Inputs, in order.
@@ -111,7 +127,8 @@ impl Compiled {
         let pool = if threads > 1 { Some(Pool::new(threads).map_err(failed)?) } else { None };
         let arena = Arena::try_new(self.arena_bytes).ok_or(RunError::Memory(self.arena_bytes))?;
         let outputs = self.outputs.iter().map(|port| Buffer::new(&port.ty)).collect();
-        Ok(Session { model: self, pool, arena, outputs })
+        let types = self.outputs.iter().map(|port| port.ty.clone()).collect();
+        Ok(Session { model: self, pool, arena, outputs, types })
     }
 }
 
@@ -159,20 +176,25 @@ impl Buffer {
         }
     }
 
-    fn into_data(self, dtype: DType) -> TensorData {
+    /// The first so many elements.
+    fn into_data(self, dtype: DType, count: usize) -> TensorData {
+        fn first<T: Clone>(mut data: Vec<T>, count: usize) -> Arc<[T]> {
+            data.truncate(count);
+            data.into()
+        }
         match self {
-            Buffer::F32(data) => TensorData::F32(data.into()),
-            Buffer::I64(data) => TensorData::I64(data.into()),
-            Buffer::I32(data) => TensorData::I32(data.into()),
+            Buffer::F32(data) => TensorData::F32(first(data, count)),
+            Buffer::I64(data) => TensorData::I64(first(data, count)),
+            Buffer::I32(data) => TensorData::I32(first(data, count)),
             Buffer::Bytes(data) if dtype == DType::Bool => {
-                TensorData::Bool(data.into_iter().map(|b| b != 0).collect())
+                TensorData::Bool(first(data, count).iter().map(|&b| b != 0).collect())
             }
-            Buffer::Bytes(data) => TensorData::U8(data.into()),
-            Buffer::I8(data) => TensorData::I8(data.into()),
-            Buffer::I16(data) => TensorData::I16(data.into()),
-            Buffer::U16(data) => TensorData::U16(data.into()),
-            Buffer::U32(data) => TensorData::U32(data.into()),
-            Buffer::U64(data) => TensorData::U64(data.into()),
+            Buffer::Bytes(data) => TensorData::U8(first(data, count)),
+            Buffer::I8(data) => TensorData::I8(first(data, count)),
+            Buffer::I16(data) => TensorData::I16(first(data, count)),
+            Buffer::U16(data) => TensorData::U16(first(data, count)),
+            Buffer::U32(data) => TensorData::U32(first(data, count)),
+            Buffer::U64(data) => TensorData::U64(first(data, count)),
         }
     }
 }
@@ -188,6 +210,8 @@ pub struct Session<'a> {
     pool: Option<Pool>,
     arena: Arena,
     outputs: Vec<Buffer>,
+    /// What the outputs of the last run are; what is beyond in the buffers has no meaning.
+    types: Vec<TensorType>,
 }
 
 impl Session<'_> {
@@ -223,7 +247,8 @@ impl Session<'_> {
         if inputs.len() != expected.len() {
             return Err(RunError::InputCount { expected: expected.len(), got: inputs.len() });
         }
-        for (tensor, port) in inputs.iter().zip(expected) {
+        let sizes = self.sizes(inputs)?;
+        for (tensor, port) in inputs.iter().zip(expected).filter(|_| self.model.sizes.is_none()) {
             if tensor.ty() != port.ty {
                 let (name, expected) = (port.name.clone(), port.ty.clone());
                 return Err(RunError::InputType { name, expected, got: tensor.ty() });
@@ -233,10 +258,11 @@ impl Session<'_> {
         let outputs: Vec<*mut c_void> = self.outputs.iter_mut().map(Buffer::as_mut_ptr).collect();
         let context = Context::new(self.arena.as_mut_ptr(), self.model.weights.as_ptr());
         let context = self.pool.as_ref().map_or(context, |pool| context.with_pool(pool));
+        let context = if sizes.is_empty() { context } else { context.with_sizes(&sizes) };
         for (number, code) in codes.iter().enumerate() {
             let start = Instant::now();
-            // SAFETY: inputs were just checked to be of the model's types, outputs were made of them and the arena of the
-            // plan's size, all exclusively borrowed or owned by this session, and so is the pool; the weights are the
+            // SAFETY: inputs were just checked to be of the model's types, or of those for the sizes, outputs were made of
+            // the largest and the arena of the plan's size, all exclusively borrowed or owned by this session, and so is the pool; the weights are the
             // program's constants. A part of the program has the same inputs, outputs, plan and constants.
             let status = unsafe { code.invoke(&inputs, &outputs, &context) };
             let time = start.elapsed();
@@ -248,20 +274,37 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// The sizes that inputs ask for, none for a model without; notes what outputs will be.
+    fn sizes(&mut self, inputs: &[Tensor]) -> Result<Vec<i64>, RunError> {
+        let Some(sizes) = &self.model.sizes else { return Ok(Vec::new()) };
+        let types: Vec<TensorType> = inputs.iter().map(Tensor::ty).collect();
+        let found = sizes.of_inputs(&types);
+        let found = found.and_then(|found| Some((sizes.signature(&found)?, found)));
+        let (signature, found) = found.ok_or_else(|| RunError::Sizes {
+            got: types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            dims: sizes.to_string(),
+        })?;
+        self.types = signature.outputs;
+        Ok(found)
+    }
+
     /// An output's elements after a run, when they are f32.
     pub fn output_f32(&self, number: usize) -> Option<&[f32]> {
         match self.outputs.get(number) {
-            Some(Buffer::F32(data)) => Some(data),
+            Some(Buffer::F32(data)) => data.get(..self.types[number].shape.elements()),
             _ => None,
         }
     }
 
     /// The outputs of the last run.
     pub fn into_outputs(self) -> Vec<Tensor> {
-        let ports = self.model.outputs.iter().zip(self.outputs);
-        // A buffer has as many elements as its port's shape says, so no tensor is refused.
-        ports
-            .filter_map(|(p, buffer)| Tensor::new(p.ty.shape.clone(), buffer.into_data(p.ty.dtype)).ok())
+        let outputs = self.types.iter().zip(self.outputs);
+        // A buffer has at least as many elements as the shape says, so no tensor is refused.
+        outputs
+            .filter_map(|(ty, buffer)| {
+                let data = buffer.into_data(ty.dtype, ty.shape.elements());
+                Tensor::new(ty.shape.clone(), data).ok()
+            })
             .collect()
     }
 }

@@ -40,6 +40,7 @@ mod constants;
 pub mod data;
 mod error;
 mod header;
+mod header_sizes;
 pub mod inspect;
 mod jit;
 mod library;
@@ -52,6 +53,7 @@ pub mod ports;
 pub mod preprocess;
 pub mod profile;
 pub mod simulate;
+pub mod sizes;
 pub mod tune;
 
 pub use artifact::Artifact;

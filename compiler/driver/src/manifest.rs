@@ -1,6 +1,6 @@
 //! The manifest: what was compiled, for build systems and tools.
 
-use avocet_ir::program::{ALIGNMENT, Port};
+use avocet_ir::program::{ALIGNMENT, Dim, Port};
 use avocet_target_cranelift::emit::Weights;
 use serde::Serialize;
 
@@ -17,6 +17,9 @@ struct Manifest<'a> {
     function: String,
     inputs: Vec<PortEntry<'a>>,
     outputs: Vec<PortEntry<'a>>,
+    /// Sizes that are given at the call; inputs, outputs and arena are of the largest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sizes: Vec<SizeEntry<'a>>,
     arena: Memory,
     weights: WeightsEntry,
 }
@@ -29,6 +32,14 @@ struct PortEntry<'a> {
     shape: &'a [usize],
     bytes: usize,
     alignment: usize,
+}
+
+#[derive(Serialize)]
+struct SizeEntry<'a> {
+    name: &'a str,
+    first: usize,
+    last: usize,
+    step: usize,
 }
 
 #[derive(Serialize)]
@@ -48,6 +59,7 @@ struct WeightsEntry {
 /// The manifest's text.
 pub(crate) fn text(artifact: &Artifact) -> String {
     let plan = artifact.plan();
+    let sizes = artifact.program.sizes.iter().flat_map(|sizes| &sizes.dims);
     let manifest = Manifest {
         version: 1,
         name: &artifact.name,
@@ -57,6 +69,14 @@ pub(crate) fn text(artifact: &Artifact) -> String {
         function: format!("{}_invoke", artifact.name),
         inputs: entries(&artifact.program.inputs),
         outputs: entries(&artifact.program.outputs),
+        sizes: sizes
+            .map(|Dim { name, first, last, step }| SizeEntry {
+                name,
+                first: *first,
+                last: *last,
+                step: *step,
+            })
+            .collect(),
         arena: Memory { bytes: plan.bytes, alignment: ALIGNMENT, lower_bound: plan.lower_bound },
         weights: WeightsEntry {
             external: artifact.weights == Weights::External,

@@ -10,6 +10,7 @@ use avocet_ir::{Graph, Tensor};
 use avocet_reference::Reference;
 
 use crate::error::Error;
+use crate::sizes::{Dynamic, SizeRange};
 
 /// Largest tensor of a model, in bytes: what is larger is a mistake in some dimension.
 const LARGEST_TENSOR: usize = 16 << 30;
@@ -17,8 +18,11 @@ const LARGEST_TENSOR: usize = 16 << 30;
 /// What a model file leaves open.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// Sizes of symbolic dimensions of an ONNX model. A first dimension that is not named here is 1.
+    /// Sizes of symbolic dimensions of an ONNX model, where a first dimension that is not named is 1; of a description's `N`,
+    /// `H` and `W`.
     pub dims: BTreeMap<String, usize>,
+    /// Dimensions whose sizes are given at the call.
+    pub ranges: BTreeMap<String, SizeRange>,
     /// The compound coefficient of a description, in place of its own.
     pub phi: Option<u32>,
     /// A file of weights for a description, in place of what it names.
@@ -31,12 +35,17 @@ pub struct LoadOptions {
 #[derive(Clone, Debug)]
 pub struct Model {
     graph: Graph,
+    /// The other sizes, when some are given at the call; the graph is of the largest.
+    dynamic: Option<Dynamic>,
 }
 
 impl Model {
     /// Reads a model by the ending of its name: `.onnx`, or `.toml`, `.yaml`, `.yml`, `.json` for descriptions.
     pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self, Error> {
         let path = path.as_ref();
+        if !options.ranges.is_empty() {
+            return Dynamic::open(path, options);
+        }
         let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
         match ending.to_ascii_lowercase().as_str() {
             "onnx" => {
@@ -45,7 +54,7 @@ impl Model {
             }
             "toml" | "yaml" | "yml" | "json" => {
                 let description = Description::from_file(path)?;
-                Model::from_graph(description.build(&build_options(options))?)
+                Model::from_graph(description.build(&build_options(options)?)?)
             }
             _ => Err(Error::UnknownFormat(path.into())),
         }
@@ -84,10 +93,20 @@ impl Model {
                 return Err(Error::TooLarge { node: node.name.clone(), bytes });
             }
         }
-        Ok(Model { graph })
+        Ok(Model { graph, dynamic: None })
     }
 
-    /// The network.
+    /// The same model, at these sizes and others.
+    pub(crate) fn with_dynamic(self, dynamic: Dynamic) -> Self {
+        Model { dynamic: Some(dynamic), ..self }
+    }
+
+    /// The sizes that are given at the call, if there are any.
+    pub(crate) fn dynamic(&self) -> Option<&Dynamic> {
+        self.dynamic.as_ref()
+    }
+
+    /// The network; at its largest where sizes are given at the call.
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
@@ -111,15 +130,28 @@ impl Model {
 
     /// Runs the model in the reference interpreter: slow, plain, in double precision.
     pub fn reference(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        if let Some(dynamic) = &self.dynamic {
+            let model = dynamic.fitting(&inputs.iter().map(Tensor::ty).collect::<Vec<_>>())?;
+            return Ok(avocet_reference::run(model.graph(), inputs)?);
+        }
         Ok(avocet_reference::run(&self.graph, inputs)?)
     }
 }
 
-fn build_options(options: &LoadOptions) -> BuildOptions {
-    BuildOptions {
+fn build_options(options: &LoadOptions) -> Result<BuildOptions, Error> {
+    let mut built = BuildOptions {
         phi: options.phi,
         weights: options.weights.clone(),
         seed: options.seed,
         ..BuildOptions::default()
+    };
+    for (name, &size) in &options.dims {
+        match name.as_str() {
+            "N" => built.batch = size,
+            "H" => built.size[0] = Some(size),
+            "W" => built.size[1] = Some(size),
+            _ => return Err(Error::Dimension(name.clone())),
+        }
     }
+    Ok(built)
 }

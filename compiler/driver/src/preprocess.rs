@@ -151,7 +151,11 @@ fn sizes(text: &str) -> Option<Vec<usize>> {
 impl Model {
     /// The model with preprocessing before one of its inputs, which becomes one of bytes.
     pub fn with_preprocessing(&self, how: &Preprocessing) -> Result<Model, Error> {
-        Model::from_graph(rewritten(self, how)?)
+        let model = Model::from_graph(rewritten(self, how)?)?;
+        match self.dynamic() {
+            Some(dynamic) => Ok(model.with_dynamic(dynamic.with_preprocessing(how)?)),
+            None => Ok(model),
+        }
     }
 }
 

@@ -6,7 +6,9 @@
 
 use avocet_ir::kernel::{Access, Element, Kernel, KernelBuilder};
 use avocet_ir::op::{Loop, Op, Region};
-use avocet_ir::program::{Argument, Call, Control, Program, Step, Storage};
+use avocet_ir::program::{
+    Argument, Call, Control, Dim, Port, Program, ProgramError, Signature, Sizes, Step, Storage,
+};
 use avocet_ir::schedule::{Schedule, Schedules, View};
 use avocet_ir::{Graph, NodeId, TensorType, Value};
 
@@ -147,6 +149,62 @@ fn may_share(program: &Program, input: usize, output: usize) -> bool {
         }
     };
     program.controls.is_empty() && program.steps[step].calls().all(in_place)
+}
+
+/// Joins the programs of all cases to one that the sizes at the call choose from. Programs are of one image where a dim is
+/// the batch; they come in the order of the cases, one at a time, so that no two need be there at once. `batched` says which
+/// inputs the batch concerns.
+pub fn join_cases(
+    (dims, batch): (Vec<Dim>, Option<usize>),
+    batched: Vec<bool>,
+    scalar: bool,
+    cases: impl Iterator<Item = Result<Program, LowerError>>,
+) -> Result<Program, LowerError> {
+    let mut lowering = Lowering::empty("", Vec::new(), Vec::new());
+    let most = batch.map_or(1, |batch| dims[batch].last);
+    let expected = Sizes::count(&dims, batch);
+    let mut sizes = Sizes { dims, batch, batched, cases: Vec::new() };
+    let mut context = Context { lowering: &mut lowering, name: "", scalar };
+    let mut ranges = Vec::new();
+    let mut ports = [Vec::new(), Vec::new()];
+    for program in cases {
+        let program = program?;
+        let moves =
+            |number: usize, out: bool| batch.is_some() && (out || sizes.batched.get(number) == Some(&true));
+        let all = |ports: &[Port], out: bool| -> Vec<Argument> {
+            let argument = |(number, port): (usize, &Port)| {
+                let storage = if out { Storage::Output(number) } else { Storage::Input(number) };
+                let stride = if moves(number, out) { port.ty.bytes() as i64 } else { 0 };
+                Argument { stride, ..storage.into() }
+            };
+            ports.iter().enumerate().map(argument).collect()
+        };
+        let (inputs, outputs) = (all(&program.inputs, false), all(&program.outputs, true));
+        let (place, start) = (context.reserve(), context.steps());
+        context.inline(&program, &inputs, &outputs);
+        let steps = start..context.steps();
+        ranges.push(steps.clone());
+        let control = batch.map(|batch| {
+            let limit = Some(Storage::Size(batch).into());
+            Control::Loop { steps: steps.clone(), count: most, limit, condition: None }
+        });
+        context.settle(place, control.filter(|_| !steps.is_empty()));
+        let types = |ports: &[Port]| ports.iter().map(|port| port.ty.clone()).collect();
+        sizes.cases.push(Signature { inputs: types(&program.inputs), outputs: types(&program.outputs) });
+        context.lowering.program.name.clone_from(&program.name);
+        ports = [program.inputs, program.outputs];
+    }
+    if Some(ranges.len()) != expected || ranges.iter().any(|range| range.is_empty()) {
+        let problem = format!("{} cases instead of {expected:?}, or empty ones", ranges.len());
+        return Err(ProgramError::Control(problem).into());
+    }
+    context.settle(0, Some(Control::Switch { cases: ranges }));
+    let differ = || ProgramError::Control("the ports of cases differ".into());
+    lowering.program.inputs = sizes.largest(&ports[0], false).ok_or_else(differ)?;
+    lowering.program.outputs = sizes.largest(&ports[1], true).ok_or_else(differ)?;
+    lowering.program.sizes = Some(sizes);
+    lowering.program.verify()?;
+    Ok(lowering.program)
 }
 
 /// The program around a region, and the node that holds it.
@@ -306,6 +364,7 @@ impl Context<'_> {
                 Storage::Output(i) => outputs[i],
                 Storage::Temporary(i) => Storage::Temporary(temporaries + i).into(),
                 Storage::Constant(i) => constants[i].into(),
+                Storage::Size(i) => Storage::Size(i).into(),
             };
             Argument { stride: base.stride + argument.stride, ..base.after(argument.offset) }
         };

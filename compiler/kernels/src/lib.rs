@@ -39,6 +39,7 @@ mod view;
 mod window;
 mod winograd;
 
+pub use control::join_cases;
 pub use emitter::{Emitter, Operand};
 pub use lower::{LowerError, lower};
 pub use problem::Problem;

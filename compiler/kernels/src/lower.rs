@@ -188,10 +188,18 @@ impl Lowering {
     fn new(graph: &Graph) -> Self {
         let port = |name: &str, ty: &TensorType| Port { name: name.into(), ty: ty.clone() };
         let inputs = graph.input_nodes().iter().map(|&id| graph.node(id));
+        let inputs = inputs.map(|node| port(&node.name, &node.outputs[0])).collect();
+        let outputs = graph.outputs().iter().map(|o| port(&o.name, graph.ty(o.value))).collect();
+        Lowering::empty(graph.name(), inputs, outputs)
+    }
+
+    /// A program of these ports without steps.
+    pub(crate) fn empty(name: &str, inputs: Vec<Port>, outputs: Vec<Port>) -> Self {
         let program = Program {
-            name: graph.name().into(),
-            inputs: inputs.map(|node| port(&node.name, &node.outputs[0])).collect(),
-            outputs: graph.outputs().iter().map(|o| port(&o.name, graph.ty(o.value))).collect(),
+            name: name.into(),
+            inputs,
+            outputs,
+            sizes: None,
             kernels: Vec::new(),
             steps: Vec::new(),
             controls: Vec::new(),

@@ -19,6 +19,7 @@ pub mod tuned;
 
 mod activations;
 mod affine;
+pub mod batch;
 mod channel_shuffle;
 mod concat;
 mod constant_folding;

@@ -33,6 +33,8 @@ pub(crate) enum Slot {
     Weights,
     /// Number of the innermost loop's iteration, in place of a pointer.
     Iteration,
+    /// The caller's sizes.
+    Sizes,
 }
 
 impl Slot {
@@ -45,12 +47,13 @@ impl Slot {
             Slot::Arena => inputs + outputs,
             Slot::Weights => inputs + outputs + 1,
             Slot::Iteration => inputs + outputs + 2,
+            Slot::Sizes => inputs + outputs + 3,
         }
     }
 
     /// Slots in the frame of a program.
     pub(crate) fn count(program: &Program) -> usize {
-        Slot::Iteration.number(program) + 1
+        Slot::Sizes.number(program) + 1
     }
 }
 
@@ -94,6 +97,7 @@ impl Placed<'_> {
             Storage::Input(i) => (Slot::Input(i), 0),
             Storage::Output(i) => (Slot::Output(i), 0),
             Storage::Constant(i) => (Slot::Weights, self.constants[i]),
+            Storage::Size(i) => (Slot::Sizes, 8 * i),
             Storage::Temporary(i) => (Slot::Arena, program.plan.as_ref().map_or(0, |plan| plan.offsets[i])),
         };
         let mut pointer = base(builder, module, slot)?;

@@ -7,6 +7,7 @@
 //!     const void *weights;
 //!     void (*parallel_for)(void *pool, size_t count, void (*body)(void *argument, size_t index), void *argument);
 //!     void *pool;
+//!     const int64_t *sizes;
 //! };
 //! ```
 //!
@@ -15,7 +16,7 @@
 //! program are branches and loops here. The function keeps nothing
 //! between calls, so it is re-entrant as long as each caller brings an arena of its own.
 
-use avocet_ir::program::{ALIGNMENT, Argument, Item, Port};
+use avocet_ir::program::{ALIGNMENT, Argument, Item, Port, Sizes};
 use avocet_runtime::Status;
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -23,7 +24,7 @@ use cranelift_codegen::ir::{
     AbiParam, Block, InstBuilder, Signature, StackSlot, StackSlotData, StackSlotKind, Value, types,
 };
 use cranelift_codegen::isa::{TargetFrontendConfig, TargetIsa};
-use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Switch};
 use cranelift_module::{FuncId, Module};
 
 use crate::calls::{Placed, Slot, symbol};
@@ -36,6 +37,7 @@ mod field {
     pub(super) const WEIGHTS: usize = 1;
     pub(super) const PARALLEL_FOR: usize = 2;
     pub(super) const POOL: usize = 3;
+    pub(super) const SIZES: usize = 4;
 }
 
 /// Signature of the entry function.
@@ -63,13 +65,14 @@ pub(crate) fn build(
     builder.append_block_params_for_function_params(block);
     builder.switch_to_block(block);
     builder.seal_block(block);
-    let (null, misaligned) = (builder.create_block(), builder.create_block());
+    let [null, misaligned, refused] = [(); 3].map(|()| builder.create_block());
     let [inputs, outputs, caller] = [0, 1, 2].map(|i| builder.block_params(block)[i]);
     let mut entry = Entry {
         builder,
         pointer: module.isa().pointer_type(),
         null,
         misaligned,
+        refused,
         frontend: module.isa().frontend_config(),
     };
 
@@ -88,6 +91,11 @@ pub(crate) fn build(
         };
         bases[Slot::Weights.number(program)] = Some(weights);
     }
+    let case = program.sizes.as_ref().map(|sizes| {
+        let pointer = entry.load_checked(caller, field::SIZES, 8);
+        bases[Slot::Sizes.number(program)] = Some(pointer);
+        entry.case(pointer, sizes)
+    });
     let mut ports = |base: Value, ports: &[Port], slot: fn(usize) -> Slot| {
         for (i, port) in ports.iter().enumerate() {
             let pointer = entry.load_checked(base, i, port.ty.dtype.bytes());
@@ -98,7 +106,7 @@ pub(crate) fn build(
     ports(outputs, &program.outputs, Slot::Output);
 
     let region = bodies.iter().any(Option::is_some).then(|| entry.region(module, &bases, caller));
-    let mut steps = Steps { placed, bodies, region, bases };
+    let mut steps = Steps { placed, bodies, region, bases, case };
     entry.items(module, &mut steps, &items);
     entry.finish();
     Ok(context)
@@ -112,6 +120,8 @@ struct Steps<'a> {
     region: Option<Region>,
     /// The pointer of each slot.
     bases: Vec<Option<Value>>,
+    /// Number of the case that the sizes choose.
+    case: Option<Value>,
 }
 
 /// What the parts of all steps are run with.
@@ -129,6 +139,8 @@ struct Entry<'a> {
     pointer: types::Type,
     null: Block,
     misaligned: Block,
+    /// Where sizes lead that are not allowed.
+    refused: Block,
     frontend: TargetFrontendConfig,
 }
 
@@ -179,11 +191,62 @@ impl Entry<'_> {
                     self.builder.switch_to_block(next);
                     self.builder.seal_block(next);
                 }
+                Item::Switch(cases) => self.choose(module, steps, cases),
                 Item::Loop(count, limit, condition, body) => {
                     self.repeat(module, steps, *count, (*limit, *condition), body);
                 }
             }
         }
+    }
+
+    /// Loads the sizes, leaves with an error when one is not allowed, and gives the number of their case.
+    fn case(&mut self, pointer: Value, sizes: &Sizes) -> Value {
+        let mut case = self.builder.ins().iconst(types::I64, 0);
+        for (number, dim) in sizes.dims.iter().enumerate() {
+            let size = self.builder.ins().load(types::I64, memory_flags(), pointer, 8 * number as i32);
+            // Smaller ones become very large ones.
+            let beyond = self.builder.ins().iadd_imm_s(size, -(dim.first as i64));
+            let most = (dim.last - dim.first) as i64;
+            let within = self.builder.ins().icmp_imm_u(IntCC::UnsignedLessThanOrEqual, beyond, most);
+            self.unless(within);
+            let step = self.builder.ins().iconst(types::I64, dim.step as i64);
+            let position = self.builder.ins().udiv(beyond, step);
+            let exact = self.builder.ins().imul(position, step);
+            let exact = self.builder.ins().icmp(IntCC::Equal, exact, beyond);
+            self.unless(exact);
+            if Some(number) != sizes.batch {
+                case = self.builder.ins().imul_imm_s(case, dim.count() as i64);
+                case = self.builder.ins().iadd(case, position);
+            }
+        }
+        case
+    }
+
+    /// Leaves with an error unless a size is allowed.
+    fn unless(&mut self, allowed: Value) {
+        let next = self.builder.create_block();
+        self.builder.ins().brif(allowed, next, &[], self.refused, &[]);
+        self.builder.switch_to_block(next);
+        self.builder.seal_block(next);
+    }
+
+    fn choose(&mut self, module: &mut dyn Module, steps: &mut Steps<'_>, cases: &[Vec<Item<'_>>]) {
+        let next = self.builder.create_block();
+        let blocks: Vec<Block> = cases.iter().map(|_| self.builder.create_block()).collect();
+        let mut switch = Switch::new();
+        for (number, &block) in blocks.iter().enumerate() {
+            switch.set_entry(number as u128, block);
+        }
+        let case = steps.case.unwrap_or_else(|| self.builder.ins().iconst(types::I64, 0));
+        switch.emit(&mut self.builder, case, self.refused);
+        for (&block, items) in blocks.iter().zip(cases) {
+            self.builder.switch_to_block(block);
+            self.builder.seal_block(block);
+            self.items(module, steps, items);
+            self.builder.ins().jump(next, &[]);
+        }
+        self.builder.switch_to_block(next);
+        self.builder.seal_block(next);
     }
 
     fn repeat(
@@ -331,7 +394,11 @@ impl Entry<'_> {
 
     fn finish(mut self) {
         self.leave(Status::Ok);
-        for (block, status) in [(self.null, Status::NullPointer), (self.misaligned, Status::Misaligned)] {
+        for (block, status) in [
+            (self.null, Status::NullPointer),
+            (self.misaligned, Status::Misaligned),
+            (self.refused, Status::Size),
+        ] {
             self.builder.seal_block(block);
             self.builder.switch_to_block(block);
             self.leave(status);

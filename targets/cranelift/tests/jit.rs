@@ -31,6 +31,7 @@ fn copy(lanes: usize) -> Program {
             node: "test".into(),
         }])],
         controls: Vec::new(),
+        sizes: None,
         temporaries: vec![],
         constants: vec![],
         plan: Some(MemoryPlan { offsets: vec![], bytes: 0, lower_bound: 0 }),

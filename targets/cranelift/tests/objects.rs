@@ -35,6 +35,7 @@ fn program() -> Program {
             node: "add".into(),
         }])],
         controls: Vec::new(),
+        sizes: None,
         temporaries: vec![],
         constants: vec![TensorData::F32(vec![0.25; 64].into())],
         plan: Some(MemoryPlan { offsets: vec![], bytes: 0, lower_bound: 0 }),

@@ -167,6 +167,7 @@ pub fn program(kernel: &Kernel) -> Program {
         kernels: vec![kernel.clone()],
         steps: vec![Step::sequential(vec![call])],
         controls: Vec::new(),
+        sizes: None,
         temporaries: vec![],
         constants: vec![],
         plan: Some(MemoryPlan { offsets: vec![], bytes: 0, lower_bound: 0 }),

@@ -160,7 +160,7 @@ fn addresses(program: &Path, prefix: &str) -> [u64; 2] {
 /// The C header with the table of networks.
 fn table(artifacts: &[Artifact]) -> String {
     let mut text = String::from(
-        "typedef struct { void *arena; const void *weights; void *parallel_for, *pool; } avocet_context;\n\
+        "typedef struct { void *arena; const void *weights; void *parallel_for, *pool; const int64_t *sizes; } avocet_context;\n\
          typedef int32_t invoke(const void *const *, void *const *, const avocet_context *);\n\
          struct network { invoke *invoke; size_t arena, inputs, outputs; const size_t *bytes; };\n",
     );

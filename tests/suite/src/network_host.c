@@ -32,7 +32,7 @@ int main(void) {
         }
         for (int turn = 0; turn < 2; turn++) {
             int garbage = turn ? 0xff : 0x3c;
-            avocet_context context = {memory(network->arena, garbage), NULL, NULL, NULL};
+            avocet_context context = {memory(network->arena, garbage), NULL, NULL, NULL, NULL};
             for (size_t i = 0; i < network->outputs; i++)
                 outputs[turn][i] = memory(network->bytes[network->inputs + i], garbage);
             if (!status) status = (uint32_t)network->invoke(inputs, outputs[turn], &context);

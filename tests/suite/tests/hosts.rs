@@ -183,7 +183,7 @@ int main(void) {
     int64_t given = 7, got = 0;
     const void *inputs[ODD_INPUT_COUNT];
     void *outputs[ODD_OUTPUT_COUNT];
-    avocet_context context = {NULL, NULL, NULL, NULL};
+    avocet_context context = {NULL, NULL, NULL, NULL, NULL};
     const avocet_port *port = &odd_inputs()[ODD_INPUT_IN_0];
     const char *name = "diff\303\251rence \"a\\b\" ?\?/ */";
     context.arena = arena;

@@ -100,7 +100,7 @@ static float outputs[2][MOBILENET_V2_OUTPUT_0_ELEMENTS];
 int main(void) {
     size_t parts = 0, i;
     const void *from[] = {input};
-    avocet_context context = {NULL, NULL, NULL, NULL};
+    avocet_context context = {NULL, NULL, NULL, NULL, NULL};
     for (i = 0; i < MOBILENET_V2_INPUT_0_ELEMENTS; i++) input[i] = (float)(i % 255) / 127.0f - 1.0f;
     context.arena = aligned_alloc(MOBILENET_V2_ARENA_ALIGNMENT, MOBILENET_V2_ARENA_BYTES);
     if (!context.arena) return 2;

@@ -35,6 +35,7 @@ use avocet::data::picture::PictureError;
 use avocet::data::prepare::PrepareError;
 use avocet::measure::Budget;
 use avocet::ports::{PortError, list};
+use avocet::sizes::{NoSizeRange, SizeRange};
 use avocet::{
     Artifact, Error, LoadOptions, Model, Options, Port, Preprocessing, Refused, Target, TargetError, Tuned,
 };
@@ -77,9 +78,10 @@ impl CommandError {
 struct ModelArguments {
     /// The model: .onnx, or an architecture description (.toml, .yaml, .json).
     model: PathBuf,
-    /// Size of a symbolic dimension of an ONNX model (repeatable); the batch is 1 unless it is given.
+    /// Size of a symbolic dimension of an ONNX model, or of a description's N, H or W (repeatable); the batch is 1 unless it is
+    /// given. With a range, such as N=1..64 or H=32..1024:32 (from, to, in steps of), the size is given at the call.
     #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dimension)]
-    dims: Vec<(String, usize)>,
+    dims: Vec<(String, SizeRange)>,
     /// Compound scaling coefficient of a description.
     #[arg(long)]
     phi: Option<u32>,
@@ -97,8 +99,12 @@ struct ModelArguments {
 
 impl ModelArguments {
     fn open(&self) -> Result<Model, CommandError> {
+        let is_fixed = |(_, range): &&(String, SizeRange)| range.first == range.last;
+        let (fixed, ranges) =
+            (self.dims.iter().filter(is_fixed), self.dims.iter().filter(|dim| !is_fixed(dim)));
         let options = LoadOptions {
-            dims: self.dims.iter().cloned().collect(),
+            dims: fixed.map(|(name, range)| (name.clone(), range.first)).collect(),
+            ranges: ranges.cloned().collect(),
             phi: self.phi,
             weights: self.weights_file.clone(),
             seed: self.seed,
@@ -147,11 +153,10 @@ pub(crate) fn print_json(report: &impl Serialize) {
     print(&(serde_json::to_string_pretty(report).unwrap_or_default() + "\n"));
 }
 
-fn dimension(text: &str) -> Result<(String, usize), String> {
+fn dimension(text: &str) -> Result<(String, SizeRange), String> {
     let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
-    let (name, size) = parts.ok_or("expected NAME=SIZE, for example N=1")?;
-    let size = size.parse().map_err(|_| format!("'{size}' is not a size"))?;
-    Ok((name.into(), size))
+    let (name, size) = parts.ok_or("expected NAME=SIZE, for example N=1, H=224 or H=32..1024:32")?;
+    Ok((name.into(), size.parse().map_err(|e: NoSizeRange| e.to_string())?))
 }
 
 /// What to compile for.
@@ -261,6 +266,8 @@ impl CodeArguments {
 
 #[cfg(test)]
 mod tests {
+    use avocet::sizes::SizeRange;
+
     use super::{dimension, seconds};
 
     #[test]
@@ -273,8 +280,10 @@ mod tests {
 
     #[test]
     fn dimensions_are_names_with_sizes() {
-        assert_eq!(dimension("N=4"), Ok(("N".into(), 4)));
-        assert_eq!(dimension("x.2=48"), Ok(("x.2".into(), 48)));
+        let sizes = |first, last, step| SizeRange { first, last, step };
+        assert_eq!(dimension("N=4"), Ok(("N".into(), sizes(4, 4, 1))));
+        assert_eq!(dimension("x.2=48"), Ok(("x.2".into(), sizes(48, 48, 1))));
+        assert_eq!(dimension("H=32..96:32"), Ok(("H".into(), sizes(32, 96, 32))));
         for wrong in ["N", "=3", "N=", "N=x", "N=-1"] {
             assert!(dimension(wrong).is_err(), "{wrong}");
         }

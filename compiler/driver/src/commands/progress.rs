@@ -33,6 +33,7 @@ impl Progress {
         });
         bar.set_message(match stage {
             Stage::Pass(name) => format!("pass {name}"),
+            Stage::Case { number, of } => format!("case {number} of {of}"),
             Stage::Lowering => "generating kernels".into(),
             Stage::Planning => "planning memory".into(),
             Stage::Code { done, of } => format!("machine code: {done} of {of} kernels"),

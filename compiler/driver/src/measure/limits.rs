@@ -254,6 +254,7 @@ fn program(kernel: Kernel, elements: usize) -> Result<Program, Error> {
             node: "probe".into(),
         }])],
         controls: Vec::new(),
+        sizes: None,
         temporaries: Vec::new(),
         constants: Vec::new(),
         plan: Some(MemoryPlan { offsets: Vec::new(), bytes: 0, lower_bound: 0 }),

@@ -15,6 +15,7 @@ use crate::artifact::Artifact;
 use crate::error::Error;
 use crate::measure::{Budget, Limits, Meter, Timing, alternate, inputs};
 use crate::model::Model;
+use crate::sizes::SizesError;
 
 /// A kernel call.
 #[derive(Clone, Debug, Serialize)]
@@ -87,6 +88,9 @@ const TURN: usize = 3;
 
 /// Times every kernel call of a model, over and over, in turn with whole runs and the kernels that measure the machine.
 pub fn profile(model: &Model, artifact: &Artifact, budget: &Budget) -> Result<Profile, Error> {
+    if let Some(sizes) = &artifact.program().sizes {
+        return Err(SizesError::OneSize("a profile", sizes.to_string()).into());
+    }
     let compiled = artifact.jit_in_parts()?;
     let inputs = inputs(model);
     let parts = parts::parts(artifact.program(), artifact.graph());

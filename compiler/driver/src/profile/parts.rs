@@ -82,6 +82,7 @@ pub(crate) fn alone(program: &Program, code: &[MachineCode], part: usize) -> (Pr
         kernels,
         steps: vec![step],
         controls: Vec::new(),
+        sizes: None,
         temporaries: program.temporaries.clone(),
         constants: program.constants.clone(),
         plan: program.plan.clone(),

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::artifact::Artifact;
 use crate::error::Error;
+use crate::sizes::SizesError;
 use count::{Count, count};
 use instruction::Instruction;
 
@@ -102,6 +103,9 @@ impl Share {
 /// Counts what one inference executes.
 pub fn simulate(artifact: &Artifact) -> Result<Simulation, Error> {
     let program = artifact.program();
+    if let Some(sizes) = &program.sizes {
+        return Err(SizesError::OneSize("a count of instructions", sizes.to_string()).into());
+    }
     let counts = program.kernels.iter().zip(&artifact.code).map(|(kernel, code)| {
         let count = count(kernel, &code.bytes, decoder(artifact)?);
         count.map_err(|problem| Error::Simulate { kernel: kernel.name.clone(), problem })

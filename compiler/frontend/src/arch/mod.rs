@@ -38,7 +38,7 @@ pub struct BuildOptions {
     /// Images in a batch.
     pub batch: usize,
     /// Height and width of the input, in place of the description's.
-    pub resolution: Option<usize>,
+    pub size: [Option<usize>; 2],
     /// A file of weights, in place of the one that the description names.
     pub weights: Option<PathBuf>,
     /// Seed of random weights, in place of the description's.
@@ -47,7 +47,7 @@ pub struct BuildOptions {
 
 impl Default for BuildOptions {
     fn default() -> Self {
-        BuildOptions { phi: None, batch: 1, resolution: None, weights: None, seed: None }
+        BuildOptions { phi: None, batch: 1, size: [None; 2], weights: None, seed: None }
     }
 }
 

@@ -18,14 +18,12 @@ const MOST_PHI: u32 = 20;
 
 impl Scaling {
     pub(super) fn new(file: &File, options: &BuildOptions) -> Result<Self, String> {
-        let size = match options.resolution {
-            Some(size) => [size; 2],
-            None => [file.input.height, file.input.width],
-        };
+        let given = |size: [usize; 2]| [0, 1].map(|axis| options.size[axis].unwrap_or(size[axis]));
+        let size = [file.input.height, file.input.width];
         let Some(compound) = &file.compound else {
             return match options.phi {
                 Some(_) => Err("phi is given, but the description has no section 'compound'".into()),
-                None => Ok(Scaling { width: 1.0, depth: 1.0, divisor: 1, size }),
+                None => Ok(Scaling { width: 1.0, depth: 1.0, divisor: 1, size: given(size) }),
             };
         };
         let phi = options.phi.unwrap_or(compound.phi);
@@ -51,12 +49,11 @@ impl Scaling {
                 "factors {width} of the width and {depth} of the depth: expected 0.01 to 1000"
             ));
         }
-        let size = match (options.resolution, row) {
-            (Some(_), _) => size,
-            (None, Some(row)) => [row.resolution; 2],
-            (None, None) => size.map(|s| (s as f64 * power(compound.gamma)).round() as usize),
+        let size = match row {
+            Some(row) => [row.resolution; 2],
+            None => size.map(|s| (s as f64 * power(compound.gamma)).round() as usize),
         };
-        Ok(Scaling { width, depth, divisor: compound.divisor, size })
+        Ok(Scaling { width, depth, divisor: compound.divisor, size: given(size) })
     }
 
     /// Channels after scaling, rounded as in the EfficientNet paper's code.

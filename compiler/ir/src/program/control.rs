@@ -31,6 +31,11 @@ pub enum Control {
         /// A byte that is read before each iteration: 0 ends the loop.
         condition: Option<Argument>,
     },
+    /// One of several runs of steps, by the sizes that the caller gives ([`super::Sizes::case`]). Covers the whole program.
+    Switch {
+        /// The steps of each case, one after the other in the list; none is empty.
+        cases: Vec<Range<usize>>,
+    },
 }
 
 impl Control {
@@ -39,6 +44,9 @@ impl Control {
         match self {
             Control::Branch { then, otherwise, .. } => then.start..otherwise.end,
             Control::Loop { steps, .. } => steps.clone(),
+            Control::Switch { cases } => {
+                cases.first().map_or(0, |first| first.start)..cases.last().map_or(0, |last| last.end)
+            }
         }
     }
 
@@ -47,6 +55,7 @@ impl Control {
         match self {
             Control::Branch { condition, .. } => vec![*condition],
             Control::Loop { limit, condition, .. } => limit.iter().chain(condition).copied().collect(),
+            Control::Switch { .. } => Vec::new(),
         }
     }
 
@@ -65,6 +74,7 @@ impl Control {
                 limit: limit.map(&mut argument),
                 condition: condition.map(&mut argument),
             },
+            Control::Switch { cases } => Control::Switch { cases: cases.iter().map(later).collect() },
         }
     }
 
@@ -78,6 +88,10 @@ impl Control {
                     && then.start < otherwise.end
             }
             Control::Loop { steps, count, .. } => steps.start < steps.end && *count > 0,
+            Control::Switch { cases } => {
+                let follow = cases.windows(2).all(|pair| pair[0].end == pair[1].start);
+                !cases.is_empty() && follow && cases.iter().all(|case| case.start < case.end)
+            }
         }
     }
 }
@@ -91,6 +105,8 @@ pub enum Item<'a> {
     Branch(&'a Argument, Vec<Item<'a>>, Vec<Item<'a>>),
     /// A loop of at most so many iterations, with its limit and its condition.
     Loop(usize, Option<&'a Argument>, Option<&'a Argument>, Vec<Item<'a>>),
+    /// One of several, by the sizes.
+    Switch(Vec<Vec<Item<'a>>>),
 }
 
 impl Program {
@@ -132,6 +148,10 @@ fn items<'a>(range: Range<usize>, controls: &mut &'a [Control]) -> Option<Vec<It
                     Control::Branch { condition, then, otherwise } => {
                         let then = items(then.clone(), controls)?;
                         Item::Branch(condition, then, items(otherwise.clone(), controls)?)
+                    }
+                    Control::Switch { cases } => {
+                        let cases = cases.iter().map(|case| items(case.clone(), controls));
+                        Item::Switch(cases.collect::<Option<_>>()?)
                     }
                     Control::Loop { steps, count, limit, condition } => Item::Loop(
                         *count,

@@ -11,6 +11,7 @@
 
 mod control;
 mod footprint;
+mod sizes;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -19,6 +20,7 @@ mod verify;
 use thiserror::Error;
 
 pub use control::{Control, Item};
+pub use sizes::{Dim, Signature, Sizes};
 
 use crate::kernel::{Kernel, KernelError};
 use crate::tensor::{TensorData, TensorType};
@@ -47,6 +49,8 @@ pub enum Storage {
     Temporary(usize),
     /// A constant, by number.
     Constant(usize),
+    /// A size that the caller gives, by number: a 64-bit integer. Only controls read it.
+    Size(usize),
 }
 
 /// What a kernel is called with for one of its buffers.
@@ -140,10 +144,12 @@ pub struct MemoryPlan {
 pub struct Program {
     /// Name of the network.
     pub name: String,
-    /// Inputs.
+    /// Inputs; at their largest where sizes are given at the call.
     pub inputs: Vec<Port>,
-    /// Outputs.
+    /// Outputs; at their largest where sizes are given at the call.
     pub outputs: Vec<Port>,
+    /// Sizes that are given at the call, if there are any.
+    pub sizes: Option<Sizes>,
     /// Kernels, no two of them the same code.
     pub kernels: Vec<Kernel>,
     /// Steps, in order.
@@ -204,6 +210,22 @@ impl Program {
             block[offset..offset + data.len()].copy_from_slice(&data);
         }
         block
+    }
+
+    /// Bytes of the arena that the steps of a case touch; of a program without cases, of all steps.
+    pub fn arena_bytes(&self, case: usize) -> usize {
+        let Some(plan) = &self.plan else { return 0 };
+        let switch = self.controls.first().and_then(|control| match control {
+            Control::Switch { cases } => cases.get(case).cloned(),
+            _ => None,
+        });
+        let Some(steps) = switch else { return plan.bytes };
+        let used = self.steps[steps].iter().flat_map(Step::calls).flat_map(|call| &call.arguments);
+        let ends = used.filter_map(|argument| match argument.storage {
+            Storage::Temporary(number) => Some(plan.offsets[number] + self.temporaries[number]),
+            _ => None,
+        });
+        ends.max().unwrap_or(0).next_multiple_of(ALIGNMENT).min(plan.bytes)
     }
 
     /// All calls, in the order in which one thread runs them.

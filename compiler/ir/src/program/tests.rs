@@ -32,6 +32,7 @@ fn program(kernel: Kernel, offsets: &[usize]) -> Program {
         kernels: vec![kernel],
         steps: vec![Step { parts: offsets.iter().map(|offset| vec![call(offset)]).collect() }],
         controls: Vec::new(),
+        sizes: None,
         temporaries: vec![],
         constants: vec![],
         plan: None,

@@ -13,6 +13,9 @@ impl fmt::Display for Program {
         for (i, port) in self.outputs.iter().enumerate() {
             writeln!(f, "  output {i} {:?}: {}", port.name, port.ty)?;
         }
+        for dim in self.sizes.iter().flat_map(|sizes| &sizes.dims) {
+            writeln!(f, "  size {dim}")?;
+        }
         if let Some(plan) = &self.plan {
             writeln!(f, "  arena {} bytes (at least {})", plan.bytes, plan.lower_bound)?;
         }
@@ -45,6 +48,12 @@ impl Program {
                     writeln!(f)?;
                     self.write_items(f, &inner, body)?;
                 }
+                Item::Switch(cases) => {
+                    for (number, case) in cases.iter().enumerate() {
+                        writeln!(f, "{indent}case {number}")?;
+                        self.write_items(f, &inner, case)?;
+                    }
+                }
             }
         }
         Ok(())
@@ -74,6 +83,7 @@ impl Program {
             Storage::Input(i) => format!("input{i}"),
             Storage::Output(i) => format!("output{i}"),
             Storage::Constant(i) => format!("constant{i}"),
+            Storage::Size(i) => format!("size{i}"),
             Storage::Temporary(i) => match &self.plan {
                 Some(plan) => format!("arena[{}]", plan.offsets[i]),
                 None => format!("temporary{i}"),

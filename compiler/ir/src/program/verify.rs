@@ -25,6 +25,7 @@ impl Program {
             Storage::Output(i) => self.outputs.get(i).map(|p| p.ty.bytes()),
             Storage::Temporary(i) => self.temporaries.get(i).copied(),
             Storage::Constant(i) => self.constants.get(i).map(|c| c.len() * c.dtype().bytes()),
+            Storage::Size(i) => self.sizes.as_ref()?.dims.get(i).map(|_| 8),
         }
     }
 
@@ -65,6 +66,14 @@ impl Program {
         for (number, control) in self.controls.iter().enumerate() {
             let (bytes, inner) = match control {
                 Control::Branch { .. } => (vec![1], None),
+                Control::Switch { cases } => {
+                    let expected = self.sizes.as_ref().map(|sizes| sizes.cases.len());
+                    let whole = control.steps() == (0..self.steps.len()) && number == 0;
+                    if !whole || expected != Some(cases.len()) {
+                        return Err(format!("{} cases by the sizes {:?}", cases.len(), self.sizes));
+                    }
+                    (Vec::new(), None)
+                }
                 Control::Loop { limit, condition, .. } => {
                     let bytes = limit.iter().map(|_| 8).chain(condition.iter().map(|_| 1));
                     (bytes.collect(), Some(control.steps()))
@@ -193,6 +202,9 @@ impl Program {
                 .map_err(|problem| format!("{place}: {problem}"))?;
             if argument.stride != 0 && iterations.is_none() {
                 return Err(format!("{place}: it moves where nothing is repeated"));
+            }
+            if matches!(argument.storage, Storage::Size(_)) {
+                return Err(format!("{place}: a size that the caller gives"));
             }
             let read_only = matches!(argument.storage, Storage::Input(_) | Storage::Constant(_));
             if read_only && buffer.access == Access::Write {

@@ -98,6 +98,12 @@ fn follow_items(
                 follow_items(program, plan, &mut other, otherwise)?;
                 owners.join(&other);
             }
+            Item::Switch(cases) => {
+                // Nothing follows a case.
+                for case in cases {
+                    follow_items(program, plan, &mut owners.clone(), case)?;
+                }
+            }
             Item::Loop(_, limit, condition, body) => {
                 limit.map_or(Ok(()), |limit| read_control(program, plan, owners, limit))?;
                 let before = owners.clone();

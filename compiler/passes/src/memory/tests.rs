@@ -17,6 +17,7 @@ fn program(sizes: &[usize], steps: &[Shorthand<'_>]) -> Program {
         kernels: Vec::new(),
         steps: Vec::new(),
         controls: Vec::new(),
+        sizes: None,
         temporaries: sizes.to_vec(),
         constants: Vec::new(),
         plan: None,

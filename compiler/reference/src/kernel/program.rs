@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use avocet_ir::kernel::Access;
-use avocet_ir::program::{Argument, Call, Item, Program, ProgramError, Step, Storage};
+use avocet_ir::program::{Argument, Call, Item, Port, Program, ProgramError, Signature, Step, Storage};
 use avocet_ir::tensor::TensorData;
 use avocet_ir::{Tensor, TensorType};
 
@@ -55,35 +55,55 @@ pub fn run_program_in(
         let problem = format!("{} inputs for {}", inputs.len(), program.inputs.len());
         return Err(KernelRunError::Input { number: inputs.len(), problem });
     }
-    for (number, (input, port)) in inputs.iter().zip(&program.inputs).enumerate() {
-        if input.ty() != port.ty {
-            let problem = format!("it is {}, not {}", input.ty(), port.ty);
-            return Err(KernelRunError::Input { number, problem });
+    let types: Vec<TensorType> = inputs.iter().map(Tensor::ty).collect();
+    let (sizes, signature) = match &program.sizes {
+        None => (Vec::new(), fixed(program)),
+        Some(sizes) => {
+            let given = sizes.of_inputs(&types);
+            given.and_then(|given| Some((given.clone(), sizes.signature(&given)?))).ok_or_else(|| {
+                let problem = format!("no sizes are allowed for inputs {types:?}");
+                KernelRunError::Input { number: 0, problem }
+            })?
+        }
+    };
+    for (number, (got, expected)) in types.iter().zip(&signature.inputs).enumerate() {
+        if got != expected {
+            return Err(KernelRunError::Input { number, problem: format!("it is {got}, not {expected}") });
         }
     }
     let mut memories: Vec<Memory> = inputs.iter().map(|t| Memory::filled(t.data().to_le_bytes())).collect();
     let outputs = memories.len();
-    memories.extend(program.outputs.iter().map(|p| Memory::new(p.ty.bytes())));
+    memories.extend(signature.outputs.iter().map(|ty| Memory::new(ty.bytes())));
     let constants = memories.len();
     memories.extend(program.constants.iter().map(|c| Memory::filled(c.to_le_bytes())));
+    let given = memories.len();
+    memories.push(Memory::filled(sizes.iter().flat_map(|size| size.to_le_bytes()).collect()));
     let temporaries = memories.len();
     match &program.plan {
         Some(plan) => memories.push(Memory::new(plan.bytes)),
         None => memories.extend(program.temporaries.iter().map(|&bytes| Memory::new(bytes))),
     }
-    let bases = Bases { outputs, constants, temporaries };
+    let bases = Bases { outputs, constants, given, temporaries };
     let items = program.items().ok_or_else(|| ProgramError::Control("they do not nest".into()))?;
-    let mut running = Running { order, program, bases, memories, begun: HashSet::new() };
+    let case = program.sizes.as_ref().and_then(|known| known.case(&sizes)).unwrap_or(0);
+    let mut running = Running { order, program, bases, case, memories, begun: HashSet::new() };
     running.items(&items, 0)?;
     let memories = running.memories;
-    let results = program.outputs.iter().zip(&memories[outputs..]);
-    results.map(|(port, memory)| tensor(&port.ty, memory)).collect()
+    let results = signature.outputs.iter().zip(&memories[outputs..]);
+    results.map(|(ty, memory)| tensor(ty, memory)).collect()
+}
+
+/// The types of a program's ports.
+fn fixed(program: &Program) -> Signature {
+    let types = |ports: &[Port]| ports.iter().map(|port| port.ty.clone()).collect();
+    Signature { inputs: types(&program.inputs), outputs: types(&program.outputs) }
 }
 
 /// Numbers of the first memory of each kind; inputs come first.
 struct Bases {
     outputs: usize,
     constants: usize,
+    given: usize,
     temporaries: usize,
 }
 
@@ -92,6 +112,8 @@ struct Running<'a> {
     order: PartOrder,
     program: &'a Program,
     bases: Bases,
+    /// The case that the sizes choose.
+    case: usize,
     memories: Vec<Memory>,
     /// Temporaries that were written.
     begun: HashSet<usize>,
@@ -107,6 +129,7 @@ impl Running<'_> {
                         self.call(call, iteration)?;
                     }
                 }
+                Item::Switch(cases) => self.items(&cases[self.case], iteration)?,
                 Item::Branch(condition, then, otherwise) => {
                     let taken = if self.byte(condition, iteration) != 0 { then } else { otherwise };
                     self.items(taken, iteration)?;
@@ -132,6 +155,7 @@ impl Running<'_> {
             (Storage::Input(i), _) => (i, offset),
             (Storage::Output(i), _) => (self.bases.outputs + i, offset),
             (Storage::Constant(i), _) => (self.bases.constants + i, offset),
+            (Storage::Size(i), _) => (self.bases.given, 8 * i + offset),
             (Storage::Temporary(i), Some(plan)) => (self.bases.temporaries, plan.offsets[i] + offset),
             (Storage::Temporary(i), None) => (self.bases.temporaries + i, offset),
         }

@@ -4,7 +4,7 @@ use std::ffi::c_void;
 
 use avocet_runtime::{ParallelFor, Pool};
 
-/// The last two fields of `avocet_context`.
+/// The fields `parallel_for` and `pool` of `avocet_context`.
 #[repr(C)]
 pub struct Fields {
     parallel_for: Option<ParallelFor>,
