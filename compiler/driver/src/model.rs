@@ -106,6 +106,11 @@ impl Model {
         self.dynamic.as_ref()
     }
 
+    /// Whether sizes are given at the call.
+    pub fn takes_sizes(&self) -> bool {
+        self.dynamic.is_some()
+    }
+
     /// The network; at its largest where sizes are given at the call.
     pub fn graph(&self) -> &Graph {
         &self.graph

@@ -98,13 +98,26 @@ pub fn find(side: Side, ports: &[Port], name: Option<&str>) -> Result<usize, Por
 #[derive(Clone, Debug)]
 pub struct Inputs<'a> {
     ports: &'a [Port],
+    /// Whether the ports are of the largest sizes, and others may be given.
+    any_size: bool,
     given: Vec<Option<Tensor>>,
 }
 
 impl<'a> Inputs<'a> {
-    /// None given yet.
-    pub fn new(ports: &'a [Port]) -> Self {
-        Inputs { ports, given: vec![None; ports.len()] }
+    /// None given yet. With `any_size`, smaller ones than the ports are may be given; which sizes there are is for the run to
+    /// say.
+    pub fn new(ports: &'a [Port], any_size: bool) -> Self {
+        Inputs { ports, any_size, given: vec![None; ports.len()] }
+    }
+
+    /// Whether an input may be of a type.
+    pub fn takes(&self, number: usize, ty: &TensorType) -> bool {
+        let port = &self.ports[number].ty;
+        let smaller = self.any_size
+            && ty.dtype == port.dtype
+            && ty.shape.rank() == port.shape.rank()
+            && ty.bytes() <= port.bytes();
+        ty == port || smaller
     }
 
     /// The number and type of the input that a name means, which must not be given yet.
@@ -121,7 +134,7 @@ impl<'a> Inputs<'a> {
     pub fn give(&mut self, number: usize, tensor: Result<Tensor, TensorType>) -> Result<(), PortError> {
         let port = &self.ports[number];
         let given = match tensor {
-            Ok(tensor) if tensor.ty() == port.ty => {
+            Ok(tensor) if self.takes(number, &tensor.ty()) => {
                 self.given[number] = Some(tensor);
                 return Ok(());
             }
@@ -147,8 +160,8 @@ impl<'a> Inputs<'a> {
 }
 
 /// Inputs by name in the order of the model.
-fn in_order(ports: &[Port], named: &[(&str, Tensor)]) -> Result<Vec<Tensor>, PortError> {
-    let mut inputs = Inputs::new(ports);
+fn in_order(model: &Compiled, named: &[(&str, Tensor)]) -> Result<Vec<Tensor>, PortError> {
+    let mut inputs = Inputs::new(model.inputs(), model.sizes().is_some());
     for (name, tensor) in named {
         let (number, _) = inputs.find(Some(name))?;
         inputs.give(number, Ok(tensor.clone()))?;
@@ -169,7 +182,7 @@ impl Compiled {
 
     /// Runs the model once on inputs by name, in any order, and gives its outputs by name.
     pub fn run_named(&self, inputs: &[(&str, Tensor)]) -> Result<BTreeMap<String, Tensor>, RunError> {
-        let outputs = self.run(&in_order(self.inputs(), inputs)?)?;
+        let outputs = self.run(&in_order(self, inputs)?)?;
         Ok(self.outputs().iter().map(|port| port.name.clone()).zip(outputs).collect())
     }
 }
@@ -177,7 +190,7 @@ impl Compiled {
 impl Session<'_> {
     /// Runs the model on inputs by name, in any order; the results stay in the session.
     pub fn run_named(&mut self, inputs: &[(&str, Tensor)]) -> Result<(), RunError> {
-        let inputs = in_order(self.model().inputs(), inputs)?;
+        let inputs = in_order(self.model(), inputs)?;
         self.run(&inputs)
     }
 }

@@ -90,16 +90,24 @@ impl InputArguments {
             return Ok(None);
         }
         let ports = model.inputs();
-        let mut inputs = Inputs::new(&ports);
+        let mut inputs = Inputs::new(&ports, model.takes_sizes());
         for file in &self.input_files {
             let (number, port) = inputs.find(file.name.as_deref())?;
-            inputs.give(number, npy::read_as(&file.path, &port.ty)?)?;
+            let read = match npy::read_as(&file.path, &port.ty)? {
+                Err(other) if inputs.takes(number, &other) => npy::read_as(&file.path, &other)?,
+                read => read,
+            };
+            inputs.give(number, read)?;
         }
         if let Some(path) = &self.input_archive {
             let mut archive = Archive::open(path)?;
             for (member, name) in archive.names().iter().enumerate() {
                 let (number, port) = inputs.find(Some(name))?;
-                inputs.give(number, archive.read_as(member, &port.ty)?)?;
+                let read = match archive.read_as(member, &port.ty)? {
+                    Err(other) if inputs.takes(number, &other) => archive.read_as(member, &other)?,
+                    read => read,
+                };
+                inputs.give(number, read)?;
             }
         }
         let mut pictures: BTreeMap<usize, Vec<&NamedFile>> = BTreeMap::new();
