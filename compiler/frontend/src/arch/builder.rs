@@ -8,8 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use avocet_ir::op::{Binary, Conv, Layout, Op, Padding, ReduceKind, Unary};
 use avocet_ir::{Graph, GraphError, Shape, TensorType, Value};
 
+use super::exits::{self, Exit};
+use super::parse::BlockLines;
+use super::regions::Sight;
 use super::scaling::{Scaling, round_channels};
-use super::schema::{Activation, Cell, File, PaddingRule, SqueezeExcite, SqueezeOf};
+use super::schema::{Activation, Block, Cell, File, PaddingRule, SqueezeExcite, SqueezeOf};
+use super::{ArchError, blocks};
 use crate::weights::{Role, Weights, WeightsError};
 
 /// Most channels of a tensor.
@@ -28,8 +32,33 @@ const MOST_PARAMETERS: usize = 1 << 31;
 pub(super) enum BuildError {
     /// What the block says is impossible.
     Invalid(String),
+    /// What a block within it says, of this number and kind.
+    Within(usize, &'static str, Box<BuildError>),
     /// Its weights are.
     Weights(WeightsError),
+}
+
+impl BuildError {
+    /// The error as it is told: the line of the block that it is about, and the blocks that lead to it.
+    pub(super) fn told(
+        self,
+        origin: &str,
+        (lines, fallback): (&[BlockLines], usize),
+        path: String,
+    ) -> ArchError {
+        match self {
+            BuildError::Weights(error) => error.into(),
+            BuildError::Within(number, kind, inner) => {
+                let line = lines.get(number);
+                let inside = line.map_or(&[][..], |line| &line.body);
+                let path = format!("{path}block {} ({kind}): ", number + 1);
+                inner.told(origin, (inside, line.map_or(fallback, |line| line.line)), path)
+            }
+            BuildError::Invalid(problem) => {
+                ArchError::Invalid { origin: origin.into(), line: fallback, problem: path + &problem }
+            }
+        }
+    }
 }
 
 impl From<String> for BuildError {
@@ -77,22 +106,35 @@ pub(super) struct ConvSpec {
     pub(super) padding: PaddingRule,
 }
 
+/// How the tensors of blocks are named.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    /// What the names that blocks give start with.
+    pub(super) given: String,
+    /// What those of unnamed blocks start with.
+    pub(super) numbered: String,
+    /// Unnamed blocks so far.
+    pub(super) unnamed: usize,
+}
+
 /// A graph in the making.
 pub(super) struct Builder<'a> {
     pub(super) graph: Graph,
-    /// The result so far.
-    pub(super) value: Value,
-    /// The result before the last cell, for cells.
-    pub(super) previous: Option<Value>,
-    pub(super) saved: BTreeMap<String, Value>,
+    /// What blocks see of what was computed before.
+    pub(super) sight: Sight,
     pub(super) file: &'a File,
     pub(super) scaling: &'a Scaling,
+    pub(super) names: Names,
+    /// Exits so far, whose branches are open.
+    pub(super) exits: Vec<Exit>,
+    /// How deep the block is within others.
+    pub(super) depth: usize,
+    /// Nodes of the graphs around this one, and of finished regions.
+    pub(super) nodes: usize,
     weights: Weights,
     /// Names of the tensors so far.
     tensors: BTreeSet<String>,
     parameters: usize,
-    /// Unnamed blocks so far.
-    pub(super) unnamed: usize,
 }
 
 impl<'a> Builder<'a> {
@@ -119,23 +161,41 @@ impl<'a> Builder<'a> {
         let name = file.input.name.clone().unwrap_or_else(|| "input".into());
         check_name(&name)?;
         let value = graph.add(name, Op::Input(ty), &[])?;
-        Ok(Builder {
+        let names = Names { given: String::new(), numbered: "blocks.".into(), unnamed: 0 };
+        let sight = Sight { value, previous: None, saved: BTreeMap::new(), thresholds: None, head: None };
+        let mut builder = Builder {
             graph,
-            value,
-            previous: None,
-            saved: BTreeMap::new(),
+            sight,
             file,
             scaling,
+            names,
+            exits: Vec::new(),
+            depth: 0,
+            nodes: 0,
             weights,
             tensors: BTreeSet::new(),
             parameters: 0,
-            unnamed: 0,
-        })
+        };
+        exits::prepare(&mut builder)?;
+        Ok(builder)
+    }
+
+    /// Adds blocks, one after the other.
+    pub(super) fn blocks(&mut self, blocks: &[Block]) -> Result<(), BuildError> {
+        for (number, block) in blocks.iter().enumerate() {
+            blocks::add(self, block).map_err(|e| match e {
+                BuildError::Weights(_) => e,
+                e => BuildError::Within(number, block.kind.name(), Box::new(e)),
+            })?;
+        }
+        Ok(())
     }
 
     /// The finished graph.
-    pub(super) fn finish(mut self) -> Result<Graph, WeightsError> {
-        self.graph.add_output("output", self.value);
+    pub(super) fn finish(mut self) -> Result<Graph, BuildError> {
+        for (name, value) in exits::close(&mut self)? {
+            self.graph.add_output(name, value);
+        }
         self.weights.finish()?;
         Ok(self.graph)
     }
@@ -163,13 +223,13 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn add(&mut self, name: &str, op: Op, inputs: &[Value]) -> Result<Value, BuildError> {
-        if self.graph.len() >= MOST_NODES {
+        if self.nodes + self.graph.len() >= MOST_NODES {
             return Err(format!("the network has more than {MOST_NODES} nodes").into());
         }
         Ok(self.graph.add(name, op, inputs)?)
     }
 
-    fn tensor(&mut self, name: &str, dims: &[usize], role: Role) -> Result<Value, BuildError> {
+    pub(super) fn tensor(&mut self, name: &str, dims: &[usize], role: Role) -> Result<Value, BuildError> {
         let count = dims.iter().try_fold(1usize, |product, &d| product.checked_mul(d));
         let total =
             count.and_then(|count| self.parameters.checked_add(count)).filter(|&t| t <= MOST_PARAMETERS);
@@ -202,8 +262,9 @@ impl<'a> Builder<'a> {
         if spec.norm {
             y = self.norm(name, y)?;
         } else {
-            let bias = self.tensor(&format!("{name}.conv.bias"), &[spec.out], Role::Bias)?;
-            y = self.add_bias(&format!("{name}.bias"), y, bias)?;
+            let (out, tensor) = (spec.out, format!("{name}.conv.bias"));
+            let bias = self.tensor_as(&tensor, &[out], &[out, 1, 1], Role::Bias)?;
+            y = self.add(&format!("{name}.bias"), Op::Binary(Binary::Add), &[y, bias])?;
         }
         self.activate(name, y, spec.activation)
     }
@@ -232,16 +293,21 @@ impl<'a> Builder<'a> {
         self.add(&format!("{name}.conv"), op, &[x, weight])
     }
 
-    /// A bias of a channel each, as `[C, 1, 1]`.
-    fn add_bias(&mut self, name: &str, y: Value, bias: Value) -> Result<Value, BuildError> {
-        let tensor = self.graph.as_constant(bias).cloned();
-        let channels = self.channels(y)?;
-        let shape = Shape::new([channels, 1, 1]).map_err(|e| e.to_string())?;
-        let reshaped = tensor.and_then(|t| t.reshaped(shape).ok()).ok_or("a bias of another size")?;
-        let full = self.graph.constant(format!("{name}.value"), reshaped);
-        // The flat form has no other user.
-        self.graph.remove(bias.node)?;
-        self.add(name, Op::Binary(Binary::Add), &[y, full])
+    /// A tensor that has another shape in the graph than where it comes from.
+    pub(super) fn tensor_as(
+        &mut self,
+        name: &str,
+        dims: &[usize],
+        shape: &[usize],
+        role: Role,
+    ) -> Result<Value, BuildError> {
+        let flat = self.tensor(name, dims, role)?;
+        let tensor = self.graph.as_constant(flat).cloned();
+        let shape = Shape::new(shape).map_err(|e| e.to_string())?;
+        let reshaped = tensor.and_then(|t| t.reshaped(shape).ok()).ok_or("a tensor of another size")?;
+        // The first form has no other user.
+        self.graph.remove(flat.node)?;
+        Ok(self.graph.constant(name, reshaped))
     }
 
     /// Batch normalisation.
@@ -325,6 +391,11 @@ impl<'a> Builder<'a> {
         let spec = ConvSpec { out: channels, activation: se.gate, ..spec };
         let gate = self.conv(&format!("{name}.expand"), reduced, spec)?;
         self.add(name, Op::Binary(Binary::Mul), &[x, gate])
+    }
+
+    /// What a dense layer can work on: the mean over the image, or what is none as it is.
+    pub(super) fn pooled(&mut self, name: &str, x: Value) -> Result<Value, BuildError> {
+        if self.dims(x).len() == 4 { self.global_pool(name, x) } else { Ok(x) }
     }
 
     /// The mean over the image, as a matrix of a row for each image.

@@ -1,0 +1,155 @@
+//! Blocks in graphs of their own: what a branch sees, and the choice between two branches.
+//!
+//! [`Builder::enter`] puts an empty graph in place of the one in the making, with an input for all that later blocks may use:
+//! the result so far, the one before, what was saved. Blocks are then added as ever. [`Builder::leave`] gives that graph and
+//! takes up the one around it; [`Builder::choose`] joins two such graphs, and leaves out the inputs that neither uses.
+
+use std::collections::BTreeMap;
+
+use avocet_ir::op::{Op, Region};
+use avocet_ir::{Graph, Value};
+
+use super::builder::{BuildError, Builder, Names};
+use super::schema::Block;
+
+/// Blocks within blocks: deep enough for experts with gates, and less than regions may be nested.
+const MOST_DEPTH: usize = 2;
+
+/// What blocks see of what was computed before.
+#[derive(Clone, Debug)]
+pub(super) struct Sight {
+    /// The result so far.
+    pub(super) value: Value,
+    /// The result before the last block, for cells.
+    pub(super) previous: Option<Value>,
+    pub(super) saved: BTreeMap<String, Value>,
+    /// The network's thresholds of exits.
+    pub(super) thresholds: Option<Value>,
+    /// What an exit or a gate has computed.
+    pub(super) head: Option<Value>,
+}
+
+impl Sight {
+    fn all(&self) -> Vec<Value> {
+        let others = [Some(self.value), self.previous, self.thresholds, self.head];
+        let mut all: Vec<Value> = Vec::new();
+        for value in others.into_iter().flatten().chain(self.saved.values().copied()) {
+            if !all.contains(&value) {
+                all.push(value);
+            }
+        }
+        all
+    }
+
+    fn map(&mut self, change: impl Fn(Value) -> Value) {
+        self.value = change(self.value);
+        for value in [&mut self.previous, &mut self.thresholds, &mut self.head].into_iter().flatten() {
+            *value = change(*value);
+        }
+        self.saved.values_mut().for_each(|value| *value = change(*value));
+    }
+}
+
+/// The graph around the one in the making.
+pub(super) struct Outside {
+    graph: Graph,
+    sight: Sight,
+}
+
+/// A graph that sees what another sees at some place.
+#[derive(Clone, Debug)]
+pub(super) struct Branch {
+    pub(super) graph: Graph,
+    /// What its inputs are there.
+    pub(super) given: Vec<Value>,
+}
+
+impl Branch {
+    fn is_used(&self, number: usize) -> bool {
+        let input = Value::from(self.graph.input_nodes()[number]);
+        !self.graph.users(input).is_empty() || self.graph.is_output(input)
+    }
+}
+
+/// Leaves out the inputs that none of several branches at one place uses.
+pub(super) fn prune(branches: &mut [Branch]) -> Result<(), BuildError> {
+    let count = branches.first().map_or(0, |branch| branch.given.len());
+    for number in (0..count).rev() {
+        if branches.iter().any(|branch| branch.is_used(number)) {
+            continue;
+        }
+        for branch in branches.iter_mut() {
+            branch.given.remove(number);
+            let input = branch.graph.input_nodes()[number];
+            branch.graph.remove_input(input)?;
+        }
+    }
+    Ok(())
+}
+
+impl Builder<'_> {
+    /// Begins a graph that sees what this one sees.
+    pub(super) fn enter(&mut self, name: &str) -> Result<Outside, BuildError> {
+        let mut graph = Graph::new(name);
+        let given = self.sight.all();
+        let mut places: BTreeMap<Value, Value> = BTreeMap::new();
+        for (number, &value) in given.iter().enumerate() {
+            let ty = self.graph.ty(value).clone();
+            places.insert(value, graph.add(format!("given.{number}"), Op::Input(ty), &[])?);
+        }
+        let outside = Outside { graph: std::mem::replace(&mut self.graph, graph), sight: self.sight.clone() };
+        self.nodes += outside.graph.len();
+        self.sight.map(|value| places.get(&value).copied().unwrap_or(value));
+        Ok(outside)
+    }
+
+    /// Ends the graph, and takes up the one around it.
+    pub(super) fn leave(&mut self, outside: Outside) -> Branch {
+        let Outside { graph, sight } = outside;
+        let given = sight.all();
+        self.nodes = self.nodes + self.graph.len() - graph.len();
+        self.sight = sight;
+        Branch { graph: std::mem::replace(&mut self.graph, graph), given }
+    }
+
+    /// The results of one of two branches.
+    pub(super) fn choose(
+        &mut self,
+        name: &str,
+        condition: Value,
+        branches: [Branch; 2],
+    ) -> Result<Vec<Value>, BuildError> {
+        let mut branches = branches;
+        prune(&mut branches)?;
+        let [then, otherwise] = branches;
+        let operands: Vec<Value> = [condition].into_iter().chain(then.given).collect();
+        let op = Op::If { then: Region::new(then.graph), otherwise: Region::new(otherwise.graph) };
+        let first = self.add(name, op, &operands)?;
+        let count = self.graph.node(first.node).outputs.len();
+        Ok((0..count).map(|port| Value { node: first.node, port }).collect())
+    }
+
+    /// Adds the blocks within a block. Their names start with its name; what they save is seen by them only.
+    pub(super) fn body(&mut self, name: &str, body: &[Block]) -> Result<(), BuildError> {
+        if self.depth >= MOST_DEPTH {
+            return Err(format!("blocks are nested deeper than {MOST_DEPTH}").into());
+        }
+        let prefix = format!("{name}.");
+        let inner = Names { given: prefix.clone(), numbered: prefix, unnamed: 0 };
+        let names = std::mem::replace(&mut self.names, inner);
+        let saved = self.sight.saved.clone();
+        self.depth += 1;
+        self.blocks(body)?;
+        self.depth -= 1;
+        (self.names, self.sight.saved) = (names, saved);
+        Ok(())
+    }
+
+    /// That a choice is for a single image.
+    pub(super) fn check_single(&self) -> Result<(), BuildError> {
+        match self.dims(self.sight.value).first() {
+            Some(1) => Ok(()),
+            _ => Err("it decides for a single image: the batch must be 1".into()),
+        }
+    }
+}
