@@ -45,8 +45,8 @@ pub(super) fn add(builder: &mut Builder, block: &Block) -> Result<(), BuildError
     {
         return Err("'se', 'cbam' and 'eca' exclude each other".into());
     }
-    let scaling = builder.scaling;
-    let channels = |count: usize| if scaled && count > 0 { scaling.channels(count) } else { count };
+    builder.check_slimmable(block.kind)?;
+    let channels = |count: usize| if scaled && count > 0 { builder.scaled(count) } else { count };
     let (out, hidden) = (channels(block.out.unwrap_or(0)), block.hidden.map(channels));
     let squeeze = block.squeeze.map(channels);
     for number in 0..repeats {
@@ -128,7 +128,10 @@ fn build(b: &mut Builder, instance: &Instance) -> Result<Value, BuildError> {
         Kind::Moe => gates::experts(b, block, name),
         // It has no value of its own.
         Kind::EarlyExit => Ok(x),
-        Kind::Condconv => Err("not yet".into()),
+        Kind::Condconv => {
+            let spec = spec(b, instance, 1)?;
+            gates::mixed_conv(b, name, block.experts, spec)
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::parse::BlockLines;
 use super::regions::Sight;
 use super::scaling::{Scaling, round_channels};
 use super::schema::{Activation, Block, Cell, File, PaddingRule, SqueezeExcite, SqueezeOf};
+use super::slimmable::Width;
 use super::{ArchError, blocks};
 use crate::weights::{Role, Weights, WeightsError};
 
@@ -131,6 +132,8 @@ pub(super) struct Builder<'a> {
     pub(super) depth: usize,
     /// Nodes of the graphs around this one, and of finished regions.
     pub(super) nodes: usize,
+    /// The width that is being built, of a network that has several.
+    pub(super) width: Option<Width>,
     weights: Weights,
     /// Names of the tensors so far.
     tensors: BTreeSet<String>,
@@ -172,6 +175,7 @@ impl<'a> Builder<'a> {
             exits: Vec::new(),
             depth: 0,
             nodes: 0,
+            width: None,
             weights,
             tensors: BTreeSet::new(),
             parameters: 0,
@@ -191,9 +195,16 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// Adds the whole network; its results by name.
+    pub(super) fn network(&mut self) -> Result<Vec<(&'static str, Value)>, BuildError> {
+        let file = self.file;
+        self.blocks(&file.blocks)?;
+        exits::close(self)
+    }
+
     /// The finished graph.
-    pub(super) fn finish(mut self) -> Result<Graph, BuildError> {
-        for (name, value) in exits::close(&mut self)? {
+    pub(super) fn finish(mut self, results: Vec<(&'static str, Value)>) -> Result<Graph, BuildError> {
+        for (name, value) in results {
             self.graph.add_output(name, value);
         }
         self.weights.finish()?;
@@ -230,6 +241,9 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn tensor(&mut self, name: &str, dims: &[usize], role: Role) -> Result<Value, BuildError> {
+        if let Some(tensor) = self.width.as_ref().and_then(|width| width.narrowed(name, dims)) {
+            return Ok(self.graph.constant(name, tensor?));
+        }
         let count = dims.iter().try_fold(1usize, |product, &d| product.checked_mul(d));
         let total =
             count.and_then(|count| self.parameters.checked_add(count)).filter(|&t| t <= MOST_PARAMETERS);
@@ -240,6 +254,9 @@ impl<'a> Builder<'a> {
             return Err(format!("there is a tensor '{name}' already: give the block another name").into());
         }
         let tensor = self.weights.tensor(name, dims, role)?;
+        if let Some(width) = &mut self.width {
+            width.keep(name, &tensor);
+        }
         Ok(self.graph.constant(name, tensor))
     }
 
@@ -258,7 +275,23 @@ impl<'a> Builder<'a> {
 
     /// A convolution, then normalisation or bias, then activation.
     pub(super) fn conv(&mut self, name: &str, x: Value, spec: ConvSpec) -> Result<Value, BuildError> {
-        let mut y = self.plain_conv(name, x, spec)?;
+        let y = self.plain_conv(name, x, spec)?;
+        self.after_conv(name, y, spec)
+    }
+
+    /// The same with weights that are made from their dimensions and role.
+    pub(super) fn conv_by(
+        &mut self,
+        name: &str,
+        x: Value,
+        spec: ConvSpec,
+        weights: impl FnOnce(&mut Self, [usize; 4], Role) -> Result<Value, BuildError>,
+    ) -> Result<Value, BuildError> {
+        let y = self.plain_conv_by(name, x, spec, weights)?;
+        self.after_conv(name, y, spec)
+    }
+
+    fn after_conv(&mut self, name: &str, mut y: Value, spec: ConvSpec) -> Result<Value, BuildError> {
         if spec.norm {
             y = self.norm(name, y)?;
         } else {
@@ -271,6 +304,17 @@ impl<'a> Builder<'a> {
 
     /// A convolution and nothing else.
     pub(super) fn plain_conv(&mut self, name: &str, x: Value, spec: ConvSpec) -> Result<Value, BuildError> {
+        let tensor = format!("{name}.conv.weight");
+        self.plain_conv_by(name, x, spec, |b, dims, role| b.tensor(&tensor, &dims, role))
+    }
+
+    fn plain_conv_by(
+        &mut self,
+        name: &str,
+        x: Value,
+        spec: ConvSpec,
+        weights: impl FnOnce(&mut Self, [usize; 4], Role) -> Result<Value, BuildError>,
+    ) -> Result<Value, BuildError> {
         let channels = self.channels(x)?;
         let ConvSpec { out, kernel, stride, dilation, groups, activation, padding, .. } = spec;
         check_range("channels", out, MOST_CHANNELS)?;
@@ -278,11 +322,12 @@ impl<'a> Builder<'a> {
         if !channels.is_multiple_of(groups) {
             return Err(format!("{groups} groups do not divide {channels} channels").into());
         }
+        self.check_groups(groups, channels)?;
         let padding = self.padding(x, kernel, stride, dilation, padding)?;
         let per_group = channels / groups;
         let fan_in = per_group * kernel * kernel;
         let role = Role::Weight { fan_in, rectified: activation != Activation::None };
-        let weight = self.tensor(&format!("{name}.conv.weight"), &[out, per_group, kernel, kernel], role)?;
+        let weight = weights(self, [out, per_group, kernel, kernel], role)?;
         let op = Op::Conv(Conv {
             strides: [stride; 2],
             dilations: [dilation; 2],
@@ -320,7 +365,11 @@ impl<'a> Builder<'a> {
             ("running_mean", Role::Mean),
             ("running_var", Role::Variance),
         ] {
-            inputs.push(self.tensor(&format!("{name}.norm.{part}"), &[channels], role)?);
+            let tensor = match &self.width {
+                Some(width) => format!("{name}.norm.{}.{part}", width.number),
+                None => format!("{name}.norm.{part}"),
+            };
+            inputs.push(self.tensor(&tensor, &[channels], role)?);
         }
         let epsilon = self.file.defaults.epsilon;
         self.add(&format!("{name}.norm"), Op::BatchNorm { epsilon, axis: 1 }, &inputs)

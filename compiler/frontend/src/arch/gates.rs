@@ -1,12 +1,10 @@
 //! Blocks within blocks, which the image itself turns on: a body that is skipped, experts of which a few are asked.
 
-use avocet_ir::Graph;
 use avocet_ir::Value;
-use avocet_ir::op::{Binary, Comparison, Op, Region, SliceAxis};
+use avocet_ir::op::{Binary, Comparison, Op, SliceAxis};
 use avocet_ir::tensor::{DType, Shape, Tensor, TensorType};
 
-use super::builder::{BuildError, Builder, check_range};
-use super::regions::{Branch, prune};
+use super::builder::{BuildError, Builder, ConvSpec, check_range};
 use super::schema::{Activation, Block};
 
 /// Most experts: their choice is a tree of six levels.
@@ -87,23 +85,19 @@ pub(super) fn experts(b: &mut Builder, block: &Block, name: &str) -> Result<Valu
         b.graph.add_output("result", b.sight.value);
         branches.push(b.leave(outside));
     }
-    prune(&mut branches)?;
-    let given = branches.first().map(|branch| branch.given.clone()).unwrap_or_default();
-    let types: Vec<TensorType> = given.iter().map(|&value| b.graph.ty(value).clone()).collect();
-    let place = TensorType::new(DType::I64, shape(&[1, 1])?);
-    let experts = branches.into_iter().map(|branch| leaf(branch, &place)).collect::<Result<Vec<_>, _>>()?;
+    let experts = b.table(branches, &TensorType::new(DType::I64, shape(&[1, 1])?))?;
     let mut sum = None;
     for number in 0..chosen {
         let part = format!("{name}.{number}");
         let one = |start| SliceAxis { start, count: 1, step: 1 };
         let place = Op::Slice { axes: vec![one(0), one(number)] };
         let place = b.add(&format!("{part}.place"), place, &[places])?;
-        let operands: Vec<Value> = given.iter().copied().chain([place]).collect();
-        let mut y = pick(&mut b.graph, &part, &experts, 0, &types, &operands)?;
+        let mut y = first(b.pick(&part, &experts, place)?)?;
         if chosen > 1 {
             let share = Op::Slice { axes: vec![one(0), one(0), one(number)] };
             let share = b.add(&format!("{part}.share"), share, &[shares])?;
-            let share = b.add(&format!("{part}.scalar"), Op::Reshape { shape: Shape::scalar() }, &[share])?;
+            let scalar = Op::Reshape { shape: Shape::scalar() };
+            let share = b.add(&format!("{part}.scalar"), scalar, &[share])?;
             y = b.add(&format!("{part}.weighted"), Op::Binary(Binary::Mul), &[y, share])?;
         }
         sum = Some(match sum {
@@ -114,51 +108,30 @@ pub(super) fn experts(b: &mut Builder, block: &Block, name: &str) -> Result<Valu
     sum.ok_or_else(|| "no expert is chosen".into())
 }
 
+/// Yang et al., CondConv, 2019: the weights are the sum of the experts' weights, each times the sigmoid of its score.
+pub(super) fn mixed_conv(
+    b: &mut Builder,
+    name: &str,
+    experts: Option<usize>,
+    spec: ConvSpec,
+) -> Result<Value, BuildError> {
+    let x = b.sight.value;
+    b.check_single()?;
+    let experts = experts.ok_or("it needs a key 'experts'")?;
+    check_range("experts", experts, MOST_EXPERTS)?;
+    let pooled = b.global_pool(&format!("{name}.routing"), x)?;
+    let routing = b.dense(&format!("{name}.routing"), pooled, experts, Activation::Sigmoid)?;
+    b.conv_by(name, x, spec, |b, dims, role| {
+        let tensor = format!("{name}.conv.weight");
+        let all = [&[experts], &dims[..]].concat();
+        let flat = [experts, dims.iter().product()];
+        let weights = b.tensor_as(&tensor, &all, &flat, role)?;
+        let product = Op::MatMul { transpose_a: false, transpose_b: false };
+        let mixed = b.add(&format!("{name}.mixed"), product, &[routing, weights])?;
+        b.add(&format!("{name}.weights"), Op::Reshape { shape: shape(&dims)? }, &[mixed])
+    })
+}
+
 fn shape(dims: &[usize]) -> Result<Shape, BuildError> {
     Ok(Shape::new(dims).map_err(|e| e.to_string())?)
-}
-
-/// An expert as a leaf of the tree: it is given the place too, which it does not look at.
-fn leaf(branch: Branch, place: &TensorType) -> Result<Region, BuildError> {
-    let mut graph = branch.graph;
-    graph.add("place", Op::Input(place.clone()), &[])?;
-    Ok(Region::new(graph))
-}
-
-/// The result of the expert at a place, by halves: the last operand is the place, counted from the first expert of all.
-fn pick(
-    graph: &mut Graph,
-    name: &str,
-    experts: &[Region],
-    first: usize,
-    types: &[TensorType],
-    operands: &[Value],
-) -> Result<Value, BuildError> {
-    if let [expert] = experts {
-        let results = graph.splice(expert.graph(), operands, &format!("{name}."))?;
-        return self::first(results);
-    }
-    let half = experts.len() / 2;
-    let (low, high) = experts.split_at(half);
-    let place = *operands.last().ok_or("a choice without a place")?;
-    let border = Tensor::i64([1, 1], vec![(first + half) as i64]).map_err(|e| e.to_string())?;
-    let border = graph.constant(format!("{name}.border"), border);
-    let is_low = graph.add(format!("{name}.is_low"), Op::Compare(Comparison::Less), &[place, border])?;
-    let side = |experts: &[Region], first: usize| -> Result<Region, BuildError> {
-        if let [expert] = experts {
-            return Ok(expert.clone());
-        }
-        let mut inner = Graph::new(format!("{name}.{first}"));
-        let place = graph.ty(place).clone();
-        let inputs = types.iter().chain([&place]).enumerate();
-        let inputs = inputs
-            .map(|(number, ty)| inner.add(format!("given.{number}"), Op::Input(ty.clone()), &[]))
-            .collect::<Result<Vec<_>, _>>()?;
-        let y = pick(&mut inner, &format!("{name}.{first}"), experts, first, types, &inputs)?;
-        inner.add_output("result", y);
-        Ok(Region::new(inner))
-    };
-    let op = Op::If { then: side(low, first)?, otherwise: side(high, first + half)? };
-    let operands: Vec<Value> = [is_low].into_iter().chain(operands.iter().copied()).collect();
-    Ok(graph.add(name, op, &operands)?)
 }

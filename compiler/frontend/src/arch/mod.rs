@@ -14,6 +14,7 @@ mod parse;
 mod regions;
 mod scaling;
 pub mod schema;
+mod slimmable;
 
 use std::path::{Path, PathBuf};
 
@@ -131,13 +132,19 @@ impl Description {
         if self.file.blocks.is_empty() {
             return Err(invalid(1, "there are no blocks".into()));
         }
+        if let Some(section) = &self.file.slimmable {
+            slimmable::check(section).map_err(|e| invalid(self.lines.slimmable, e))?;
+        }
         let weights = self.weights(options)?;
         let lines = &self.lines;
         let mut builder = Builder::new(&self.file, options.batch, &scaling, weights)
             .map_err(|e| e.told(&self.origin, (&[], lines.input), String::new()))?;
         let blocks = |e: BuildError| e.told(&self.origin, (&lines.blocks, 1), String::new());
-        builder.blocks(&self.file.blocks).map_err(blocks)?;
-        let graph = builder.finish().map_err(blocks)?;
+        let results = match &self.file.slimmable {
+            Some(section) => slimmable::network(&mut builder, section),
+            None => builder.network(),
+        };
+        let graph = results.and_then(|results| builder.finish(results)).map_err(blocks)?;
         graph.verify()?;
         Ok(graph)
     }

@@ -28,6 +28,7 @@ pub(super) struct Lines {
     pub(super) input: usize,
     pub(super) defaults: usize,
     pub(super) compound: usize,
+    pub(super) slimmable: usize,
     pub(super) blocks: Vec<BlockLines>,
 }
 
@@ -46,6 +47,7 @@ struct Places<S, B> {
     input: S,
     defaults: Option<S>,
     compound: Option<S>,
+    slimmable: Option<S>,
     blocks: Vec<B>,
 }
 
@@ -82,6 +84,7 @@ impl<S, B> Places<S, B> {
             input: line(&self.input),
             defaults: self.defaults.as_ref().map_or(1, &line),
             compound: self.compound.as_ref().map_or(1, &line),
+            slimmable: self.slimmable.as_ref().map_or(1, &line),
             blocks: self.blocks.iter().map(block).collect(),
         }
     }
@@ -116,7 +119,14 @@ pub(super) fn parse(text: &str, format: Format, origin: &str) -> Result<(File, L
         }
     };
     // Some JSON is not YAML (tabs in places); its errors then lack their lines, and nothing else.
-    let lines = lines.unwrap_or(Lines { version: 1, input: 1, defaults: 1, compound: 1, blocks: Vec::new() });
+    let lines = lines.unwrap_or(Lines {
+        version: 1,
+        input: 1,
+        defaults: 1,
+        compound: 1,
+        slimmable: 1,
+        blocks: Vec::new(),
+    });
     if file.version != VERSION {
         let problem = format!("version {} is not known here, only {VERSION}", file.version);
         return Err(invalid(lines.version, problem));

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use avocet_ir::op::{Op, Region};
-use avocet_ir::{Graph, Value};
+use avocet_ir::op::{Comparison, Op, Region};
+use avocet_ir::{Graph, GraphError, Tensor, TensorType, Value};
 
 use super::builder::{BuildError, Builder, Names};
 use super::schema::Block;
@@ -87,6 +87,54 @@ pub(super) fn prune(branches: &mut [Branch]) -> Result<(), BuildError> {
     Ok(())
 }
 
+/// Branches of which one is computed, by its number.
+pub(super) struct Table {
+    rows: Vec<Region>,
+    given: Vec<Value>,
+    /// Types of what is given, and last that of the number.
+    types: Vec<TensorType>,
+}
+
+/// Results of the row that the last operand says, which counts from the first row of all.
+fn pick(
+    graph: &mut Graph,
+    name: &str,
+    (rows, first): (&[Region], usize),
+    types: &[TensorType],
+    operands: &[Value],
+) -> Result<Vec<Value>, BuildError> {
+    if let [row] = rows {
+        return Ok(graph.splice(row.graph(), operands, &format!("{name}."))?);
+    }
+    let half = rows.len() / 2;
+    let (low, high) = rows.split_at(half);
+    let place = *operands.last().ok_or("a choice without a number")?;
+    let shape = graph.ty(place).dims().to_vec();
+    let border = Tensor::i64(shape, vec![(first + half) as i64]).map_err(|e| e.to_string())?;
+    let border = graph.constant(format!("{name}.border"), border);
+    let is_low = graph.add(format!("{name}.is_low"), Op::Compare(Comparison::Less), &[place, border])?;
+    let side = |rows: &[Region], first: usize| -> Result<Region, BuildError> {
+        if let [row] = rows {
+            return Ok(row.clone());
+        }
+        let mut inner = Graph::new(format!("{name}.{first}"));
+        let inputs = types.iter().enumerate();
+        let inputs = inputs
+            .map(|(number, ty)| inner.add(format!("given.{number}"), Op::Input(ty.clone()), &[]))
+            .collect::<Result<Vec<_>, _>>()?;
+        let results = pick(&mut inner, &format!("{name}.{first}"), (rows, first), types, &inputs)?;
+        for (number, value) in results.into_iter().enumerate() {
+            inner.add_output(format!("result.{number}"), value);
+        }
+        Ok(Region::new(inner))
+    };
+    let op = Op::If { then: side(low, first)?, otherwise: side(high, first + half)? };
+    let operands: Vec<Value> = [is_low].into_iter().chain(operands.iter().copied()).collect();
+    let choice = graph.add(name, op, &operands)?;
+    let count = graph.node(choice.node).outputs.len();
+    Ok((0..count).map(|port| Value { node: choice.node, port }).collect())
+}
+
 impl Builder<'_> {
     /// Begins a graph that sees what this one sees.
     pub(super) fn enter(&mut self, name: &str) -> Result<Outside, BuildError> {
@@ -127,6 +175,25 @@ impl Builder<'_> {
         let first = self.add(name, op, &operands)?;
         let count = self.graph.node(first.node).outputs.len();
         Ok((0..count).map(|port| Value { node: first.node, port }).collect())
+    }
+
+    /// Branches as the rows of a table, of which [`Builder::pick`] computes one; `place` is the type of the row's number.
+    pub(super) fn table(&self, mut branches: Vec<Branch>, place: &TensorType) -> Result<Table, BuildError> {
+        prune(&mut branches)?;
+        let given = branches.first().map(|branch| branch.given.clone()).unwrap_or_default();
+        let types = given.iter().map(|&value| self.graph.ty(value)).chain([place]).cloned().collect();
+        let rows = branches.into_iter().map(|mut branch| {
+            // It is given the number too, which it does not look at.
+            branch.graph.add("place", Op::Input(place.clone()), &[])?;
+            Ok(Region::new(branch.graph))
+        });
+        Ok(Table { rows: rows.collect::<Result<_, GraphError>>()?, given, types })
+    }
+
+    /// The results of the row of this number, or of the nearest: found by halves, so that few comparisons come before it.
+    pub(super) fn pick(&mut self, name: &str, table: &Table, place: Value) -> Result<Vec<Value>, BuildError> {
+        let operands: Vec<Value> = table.given.iter().copied().chain([place]).collect();
+        pick(&mut self.graph, name, (&table.rows, 0), &table.types, &operands)
     }
 
     /// Adds the blocks within a block. Their names start with its name; what they save is seen by them only.

@@ -25,6 +25,8 @@ pub struct File {
     pub defaults: Defaults,
     /// Compound scaling.
     pub compound: Option<Compound>,
+    /// Widths of which a call chooses one.
+    pub slimmable: Option<Slimmable>,
     /// Weights.
     #[serde(default)]
     pub weights: WeightsSection,
@@ -158,6 +160,19 @@ pub struct Coefficients {
     pub depth: f64,
     /// Height and width of the input.
     pub resolution: usize,
+}
+
+/// Several widths with one set of weights (Yu et al., Slimmable Neural Networks, 2019). An input `width` says at each call
+/// which one is computed: its place in the list, or the nearest place that there is. Narrower networks use the first
+/// channels of the widest one's weights, and batch normalisations of their own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slimmable {
+    /// Factors of the channels, ascending; the last is 1.
+    pub widths: Vec<f64>,
+    /// Narrower widths are rounded to a multiple of this.
+    #[serde(default = "eight")]
+    pub divisor: usize,
 }
 
 /// Where weights come from; without a file they are random.
