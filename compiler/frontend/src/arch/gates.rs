@@ -85,7 +85,7 @@ pub(super) fn experts(b: &mut Builder, block: &Block, name: &str) -> Result<Valu
         b.graph.add_output("result", b.sight.value);
         branches.push(b.leave(outside));
     }
-    let experts = b.table(branches, &TensorType::new(DType::I64, shape(&[1, 1])?))?;
+    let experts = b.table(name, branches, &TensorType::new(DType::I64, shape(&[1, 1])?))?;
     let mut sum = None;
     for number in 0..chosen {
         let part = format!("{name}.{number}");

@@ -9,6 +9,7 @@ mod blocks;
 mod builder;
 mod cells;
 mod exits;
+mod failure;
 mod gates;
 mod parse;
 mod regions;

@@ -3,6 +3,9 @@
 //! [`Builder::enter`] puts an empty graph in place of the one in the making, with an input for all that later blocks may use:
 //! the result so far, the one before, what was saved. Blocks are then added as ever. [`Builder::leave`] gives that graph and
 //! takes up the one around it; [`Builder::choose`] joins two such graphs, and leaves out the inputs that neither uses.
+//!
+//! Images are handed over with channels last, as kernels have them, and turned back inside: both transpositions meet others
+//! and vanish, so that a region is optimised as the same blocks outside would be, with the same roundings.
 
 use std::collections::BTreeMap;
 
@@ -64,10 +67,28 @@ pub(super) struct Branch {
     pub(super) given: Vec<Value>,
 }
 
+const TO_NHWC: [usize; 4] = [0, 2, 3, 1];
+const TO_NCHW: [usize; 4] = [0, 3, 1, 2];
+
 impl Branch {
-    fn is_used(&self, number: usize) -> bool {
+    /// The transposition after an input that is an image.
+    fn turned(&self, number: usize) -> Option<Value> {
         let input = Value::from(self.graph.input_nodes()[number]);
-        !self.graph.users(input).is_empty() || self.graph.is_output(input)
+        let (user, _) = self.graph.only_user(input)?;
+        (self.graph.ty(input).shape.rank() == 4).then_some(user.into())
+    }
+
+    fn is_used(&self, number: usize) -> bool {
+        let value = self.turned(number).unwrap_or_else(|| self.graph.input_nodes()[number].into());
+        !self.graph.users(value).is_empty() || self.graph.is_output(value)
+    }
+
+    fn remove(&mut self, number: usize) -> Result<(), GraphError> {
+        self.given.remove(number);
+        if let Some(turned) = self.turned(number) {
+            self.graph.remove(turned.node)?;
+        }
+        self.graph.remove_input(self.graph.input_nodes()[number])
     }
 }
 
@@ -79,9 +100,7 @@ pub(super) fn prune(branches: &mut [Branch]) -> Result<(), BuildError> {
             continue;
         }
         for branch in branches.iter_mut() {
-            branch.given.remove(number);
-            let input = branch.graph.input_nodes()[number];
-            branch.graph.remove_input(input)?;
+            branch.remove(number)?;
         }
     }
     Ok(())
@@ -142,8 +161,16 @@ impl Builder<'_> {
         let given = self.sight.all();
         let mut places: BTreeMap<Value, Value> = BTreeMap::new();
         for (number, &value) in given.iter().enumerate() {
-            let ty = self.graph.ty(value).clone();
-            places.insert(value, graph.add(format!("given.{number}"), Op::Input(ty), &[])?);
+            let name = format!("given.{number}");
+            let ty = self.graph.ty(value);
+            let &[batch, channels, height, width] = ty.dims() else {
+                places.insert(value, graph.add(name, Op::Input(ty.clone()), &[])?);
+                continue;
+            };
+            let turned = TensorType::f32([batch, height, width, channels]).map_err(|e| e.to_string())?;
+            let input = graph.add(name.clone(), Op::Input(turned), &[])?;
+            let back = Op::Transpose { perm: TO_NCHW.to_vec() };
+            places.insert(value, graph.add(format!("{name}.nchw"), back, &[input])?);
         }
         let outside = Outside { graph: std::mem::replace(&mut self.graph, graph), sight: self.sight.clone() };
         self.nodes += outside.graph.len();
@@ -160,6 +187,18 @@ impl Builder<'_> {
         Branch { graph: std::mem::replace(&mut self.graph, graph), given }
     }
 
+    /// What regions are given, images with channels last.
+    fn handed(&mut self, name: &str, given: &[Value]) -> Result<Vec<Value>, BuildError> {
+        let mut handed = Vec::with_capacity(given.len());
+        for &value in given {
+            handed.push(match self.graph.ty(value).shape.rank() {
+                4 => self.add(&format!("{name}.nhwc"), Op::Transpose { perm: TO_NHWC.to_vec() }, &[value])?,
+                _ => value,
+            });
+        }
+        Ok(handed)
+    }
+
     /// The results of one of two branches.
     pub(super) fn choose(
         &mut self,
@@ -170,7 +209,8 @@ impl Builder<'_> {
         let mut branches = branches;
         prune(&mut branches)?;
         let [then, otherwise] = branches;
-        let operands: Vec<Value> = [condition].into_iter().chain(then.given).collect();
+        let mut operands = vec![condition];
+        operands.extend(self.handed(name, &then.given)?);
         let op = Op::If { then: Region::new(then.graph), otherwise: Region::new(otherwise.graph) };
         let first = self.add(name, op, &operands)?;
         let count = self.graph.node(first.node).outputs.len();
@@ -178,9 +218,15 @@ impl Builder<'_> {
     }
 
     /// Branches as the rows of a table, of which [`Builder::pick`] computes one; `place` is the type of the row's number.
-    pub(super) fn table(&self, mut branches: Vec<Branch>, place: &TensorType) -> Result<Table, BuildError> {
+    pub(super) fn table(
+        &mut self,
+        name: &str,
+        mut branches: Vec<Branch>,
+        place: &TensorType,
+    ) -> Result<Table, BuildError> {
         prune(&mut branches)?;
         let given = branches.first().map(|branch| branch.given.clone()).unwrap_or_default();
+        let given = self.handed(name, &given)?;
         let types = given.iter().map(|&value| self.graph.ty(value)).chain([place]).cloned().collect();
         let rows = branches.into_iter().map(|mut branch| {
             // It is given the number too, which it does not look at.

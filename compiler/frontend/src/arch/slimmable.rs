@@ -148,7 +148,7 @@ pub(super) fn network(
         widest = b.width.take().map(|width| width.widest).unwrap_or_default();
     }
     branches.reverse();
-    let table = b.table(branches, &ty)?;
+    let table = b.table("width", branches, &ty)?;
     let values = b.pick("width.chosen", &table, place)?;
     Ok(names.into_iter().zip(values).collect())
 }

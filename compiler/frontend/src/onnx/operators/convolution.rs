@@ -86,7 +86,7 @@ pub(super) fn apart(
         groups,
         layout: Layout::Nchw,
     };
-    let y = add(importer, node, conv, x, w)?;
+    let y = importer.add(node, Op::Conv(conv), &[x, w])?;
     let y = importer.reshape(node, y, &[batch, groups, height, width, outputs, rows, columns])?;
     let y = importer.add(node, Op::Transpose { perm: vec![0, 1, 4, 5, 2, 6, 3] }, &[y])?;
     importer.reshape(node, y, &[batch, groups * outputs, rows * height, columns * width])
