@@ -6,11 +6,11 @@
 use avocet_ir::kernel::{Access, Affine, Element, KernelBuilder, ValueId};
 use avocet_ir::op::{Layout, Op};
 use avocet_ir::schedule::Tile;
-use avocet_ir::tensor::TensorData;
 
 use crate::emitter::{Emitter, Operand};
 use crate::epilogue::{self, Epilogue};
 use crate::lower::LowerError;
+use crate::pack::Packing;
 use crate::problem::Problem;
 use crate::sliding::{self, Sliding, Strip};
 
@@ -23,18 +23,13 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
     let (Op::Conv(conv), [image, weight_type, ..]) = (problem.op, &problem.inputs[..]) else {
         return Err(LowerError::unsupported(problem, format!("{} as a convolution", problem.op.name())));
     };
-    let Some(weights) = problem.constants[1].and_then(|t| t.as_f32()) else {
-        return Err(LowerError::unsupported(problem, "convolution with computed weights"));
-    };
     let channels = image.shape[image.shape.rank() - 1];
     if conv.layout != Layout::Nhwc || conv.groups != channels || weight_type.shape[0] != channels {
         return Err(LowerError::unsupported(problem, "this convolution as a depthwise one"));
     }
     let window = [weight_type.shape[2], weight_type.shape[3]];
     let taps = window[0] * window[1];
-    let packed: Vec<f32> =
-        (0..taps * channels).map(|i| weights[i % channels * taps + i / channels]).collect();
-    let packed = emitter.constant(TensorData::F32(packed.into()));
+    let packed = Packing::dense(&[taps, channels], &[1, taps]).operand(problem, emitter);
 
     let mut b = KernelBuilder::new("depthwise");
     let x = b.buffer("x", Element::F32, problem.input_length(0), Access::Read);

@@ -7,14 +7,13 @@
 use avocet_ir::kernel::{Access, Affine, Element, KernelBuilder};
 use avocet_ir::op::{Conv, Layout, Op, Padding};
 use avocet_ir::schedule::{Outer, Tile};
-use avocet_ir::tensor::TensorData;
 
 use crate::emitter::{Emitter, Operand};
 use crate::epilogue::{self, Epilogue};
 use crate::lower::LowerError;
 use crate::microkernel::{self, Block, Step};
 use crate::movement;
-use crate::pack;
+use crate::pack::{Matrix, Packing};
 use crate::problem::Problem;
 
 /// Sizes of a convolution in channels-last layout.
@@ -40,9 +39,6 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
     let (Op::Conv(conv), [image, weight_type, ..]) = (problem.op, &problem.inputs[..]) else {
         return Err(LowerError::unsupported(problem, format!("{} as a convolution", problem.op.name())));
     };
-    let Some(weights) = problem.constants[1].and_then(|t| t.as_f32()) else {
-        return Err(LowerError::unsupported(problem, "convolution with computed weights"));
-    };
     if conv.layout != Layout::Nhwc || (problem.plane.is_some() && conv.groups > 1) {
         return Err(LowerError::unsupported(problem, "convolution of channels-first images"));
     }
@@ -64,9 +60,9 @@ pub(crate) fn generate(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> 
         outputs: problem.output.shape[3],
         window: [weight_type.shape[2], weight_type.shape[3]],
     };
-    let packed = pack(&sizes, conv, weights, tile);
-    let packed_length = packed.len();
-    let packed = emitter.constant(packed);
+    let packing = pack(&sizes, conv, tile);
+    let packed_length = packing.length;
+    let packed = packing.operand(problem, emitter);
     let source = if conv.padding.is_none() {
         Operand::Input(0)
     } else {
@@ -177,29 +173,23 @@ fn reduction(sizes: &Sizes, conv: &Conv) -> Vec<Step> {
     steps
 }
 
-/// Panels of each group, one group after the other.
-fn pack(sizes: &Sizes, conv: &Conv, weights: &[f32], tile: Tile) -> TensorData {
+/// Panels of each group, one group after the other. The model's weights are `[out, in, row, column]`; the reduction is over
+/// taps and their input channels, or over rows, input channels and columns where channels are planes.
+fn pack(sizes: &Sizes, conv: &Conv, tile: Tile) -> Packing {
     let (inputs, outputs) = (sizes.inputs / conv.groups, sizes.outputs / conv.groups);
     let [height, width] = sizes.window;
     let taps = height * width;
-    let mut packed = Vec::new();
-    for group in 0..conv.groups {
-        // Position k of the reduction is (tap, input channel), or (row, input channel, column) where channels are planes; the
-        // model's weights are [out, in, row, column].
-        let weight = |channel: usize, k: usize| {
-            let (input, tap) = match sizes.plane {
-                Some(_) => (k / width % inputs, k / (inputs * width) * width + k % width),
-                None => (k % inputs, k / inputs),
-            };
-            weights[((group * outputs + channel) * inputs + input) * taps + tap]
-        };
-        if let TensorData::F32(panels) =
-            pack::panels(outputs, taps * inputs, tile.width(), tile.lanes, weight)
-        {
-            packed.extend_from_slice(&panels);
-        }
-    }
-    TensorData::F32(packed.into())
+    let (rows, columns, channels) = ((height, width), (width, 1), (inputs, taps));
+    let reduction = match sizes.plane {
+        Some(_) => [rows, channels, columns],
+        None => [rows, columns, channels],
+    };
+    let matrix = Matrix {
+        groups: (conv.groups, outputs * inputs * taps),
+        channels: (outputs, inputs * taps),
+        reduction: &reduction,
+    };
+    Packing::panels(&matrix, tile.width(), tile.lanes)
 }
 
 /// Copies the image into a frame of zeros; one around each plane where channels come first.

@@ -12,20 +12,20 @@ use crate::epilogue::{self, Epilogue};
 use crate::lower::LowerError;
 use crate::microkernel::{self, Block, Step};
 use crate::movement::{self, Region};
-use crate::pack;
+use crate::pack::{Matrix, Packing};
 use crate::problem::Problem;
 use crate::view;
 
 /// Pointwise convolution: each pixel is a row.
 pub(crate) fn pointwise(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> Result<(), LowerError> {
-    let (Some(weights), [image, ..]) = (problem.constants[1].and_then(|t| t.as_f32()), &problem.inputs[..])
-    else {
-        return Err(LowerError::unsupported(problem, "convolution with computed weights"));
+    let [image, ..] = &problem.inputs[..] else {
+        return Err(LowerError::unsupported(problem, "convolution without an image"));
     };
     let (inputs, outputs) = (image.shape[3], problem.output.shape[3]);
-    let packed = pack::panels(outputs, inputs, tile.width(), tile.lanes, |o, i| weights[o * inputs + i]);
-    let packed_length = packed.len();
-    let packed = emitter.constant(packed);
+    let matrix = Matrix { groups: (1, 0), channels: (outputs, inputs), reduction: &[(inputs, 1)] };
+    let packing = Packing::panels(&matrix, tile.width(), tile.lanes);
+    let packed_length = packing.length;
+    let packed = packing.operand(problem, emitter);
 
     let groups = [&[3, 1][..], &[1, 2, 1], &[1, 1, 1, 1]].into_iter().find(|g| Epilogue::fits(problem, g));
     let groups = groups.unwrap_or(&[3, 1]);
@@ -164,11 +164,11 @@ pub(crate) fn matmul(problem: &Problem, tile: Tile, emitter: &mut Emitter) -> Re
     // The right operand: packed when it is one constant matrix, made row-major otherwise.
     let constant = problem.constants[1].and_then(|t| t.as_f32()).filter(|_| single);
     let (b_operand, b_length, columns) = match constant {
-        Some(data) => {
-            let weight = |n: usize, k: usize| data[if *transpose_b { n * inner + k } else { k * width + n }];
-            let packed = pack::panels(width, inner, tile.width(), tile.lanes, weight);
-            let length = packed.len();
-            (emitter.constant(packed), length, Columns::Packed)
+        Some(_) => {
+            let (column, depth) = if *transpose_b { (inner, 1) } else { (1, width) };
+            let matrix = Matrix { groups: (1, 0), channels: (width, column), reduction: &[(inner, depth)] };
+            let packing = Packing::panels(&matrix, tile.width(), tile.lanes);
+            (packing.operand(problem, emitter), packing.length, Columns::Packed)
         }
         None if *transpose_b => {
             let elements = right.shape.elements();

@@ -109,7 +109,8 @@ pub(crate) fn copy(name: &str, element: Element, count: usize, lanes: usize) -> 
     copy_box(name, element, count, count, &[all], lanes)
 }
 
-fn emit(b: &mut KernelBuilder, x: BufferId, y: BufferId, copied: &Region, lanes: usize) {
+/// Copies a box within a kernel.
+pub(crate) fn emit(b: &mut KernelBuilder, x: BufferId, y: BufferId, copied: &Region, lanes: usize) {
     if copied.extents.contains(&0) {
         return;
     }

@@ -71,6 +71,8 @@ fn row_axis(problem: &Problem) -> Option<usize> {
     let dims = problem.output.dims();
     let first = dims.iter().position(|&d| d != 1)?;
     let axis = match problem.op {
+        // Each part would pack the weights for itself.
+        Op::Conv(_) if problem.constants[1].is_none() => return None,
         // Any pixels of one row of them, see `flattened`.
         Op::Conv(conv) if conv.layout == Layout::Nhwc => {
             if is_pointwise(problem) && dims[1] == 1 {

@@ -205,7 +205,11 @@ pub(crate) fn family(graph: &Graph, id: NodeId, machine: &Machine) -> Option<Fam
         Op::Input(_) | Op::Constant(_) | Op::If { .. } | Op::Loop(_) => return None,
         Op::Reshape { .. } | Op::Identity if node.epilogue.is_empty() => Family::Alias,
         Op::Conv(conv) => {
-            convolution(conv, graph.ty(inputs[0]), graph.ty(inputs[1]), &node.outputs[0], machine)
+            let is_constant = graph.as_constant(inputs[1]).is_some();
+            // The generator for groups in vectors packs weights when it is compiled.
+            let permutes = machine.permutes && is_constant;
+            let types = [graph.ty(inputs[0]), graph.ty(inputs[1]), &node.outputs[0]];
+            convolution(conv, types, &Machine { permutes, ..*machine })
         }
         Op::MatMul { transpose_a, .. } => {
             let columns = output.dims().last().copied().unwrap_or(1);
@@ -233,13 +237,7 @@ pub(crate) fn family(graph: &Graph, id: NodeId, machine: &Machine) -> Option<Fam
     })
 }
 
-fn convolution(
-    conv: &Conv,
-    image: &TensorType,
-    weights: &TensorType,
-    output: &TensorType,
-    machine: &Machine,
-) -> Family {
+fn convolution(conv: &Conv, [image, weights, output]: [&TensorType; 3], machine: &Machine) -> Family {
     let output = &output.shape;
     let [_, column_axis] = conv.layout.spatial_axes();
     let channels = image.shape[conv.layout.channel_axis()];

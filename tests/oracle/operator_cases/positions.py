@@ -60,6 +60,18 @@ def add_cases(suite: Suite):
     suite.operator("layer_normalization_statistics", 17, "LayerNormalization", {"x": normal(3, 8), "s": normal(8)}, outputs=3)
     suite.operator("conv_computed_weights", 13, "Conv", {"x": normal(2, 4, 7, 6), "w": normal(6, 2, 3, 3), "b": normal(6)},
                    group=2, strides=[2, 1], pads=[1, 0, 1, 2])
+    for name, image, shape, attributes in (
+        ("1x1", (1, 13, 5, 7), (27, 13, 1, 1), {}),
+        ("1x1_wide", (2, 24, 4, 5), (72, 24, 1, 1), {}),
+        ("3x3", (1, 16, 9, 8), (24, 16, 3, 3), {"pads": [1, 1, 1, 1]}),
+        ("3x3_of_images", (1, 3, 13, 12), (37, 3, 3, 3), {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+        ("dilated", (1, 5, 11, 9), (7, 5, 3, 3), {"dilations": [2, 1]}),
+        ("groups", (1, 16, 7, 7), (24, 8, 3, 3), {"group": 2}),
+        ("groups_of_few", (1, 16, 7, 7), (16, 2, 3, 3), {"group": 8, "pads": [1, 1, 1, 1]}),
+        ("depthwise", (1, 19, 8, 9), (19, 1, 3, 3), {"group": 19, "pads": [1, 1, 1, 1]}),
+        ("depthwise_5x5", (1, 16, 9, 9), (16, 1, 5, 5), {"group": 16, "strides": [2, 2], "pads": [2, 2, 2, 2]}),
+    ):
+        suite.operator(f"conv_computed_weights_{name}", 13, "Conv", {"x": normal(*image), "w": normal(*shape)}, **attributes)
     for name, attributes in (("plain", {}), ("strides", {"strides": [2, 3], "output_padding": [1, 0]}),
                              ("pads", {"strides": [2, 2], "pads": [1, 2, 0, 1]}), ("dilations", {"dilations": [2, 1]}),
                              ("groups", {"group": 2, "strides": [2, 2]}), ("apart", {"strides": [3, 2]}),

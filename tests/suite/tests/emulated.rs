@@ -9,6 +9,7 @@ use avocet_backend_tests::emulator::{EMULATORS, Emulator};
 use avocet_tests::compare::{assert_close, compare};
 use avocet_tests::emulated::Networks;
 use avocet_tests::files::{avocet_program, run, temporary_folder, workspace_root};
+use avocet_tests::inputs;
 use avocet_tests::oracle::oracle;
 
 const TOLERANCE: f64 = 1e-4;
@@ -74,26 +75,30 @@ fn example_networks_agree_with_the_reference() {
         .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
         .collect();
     files.sort();
-    assert!(files.len() >= 13, "{files:?}");
+    assert!(files.len() >= 20, "{files:?}");
     for path in files {
         let what = path.display().to_string();
         let text = std::fs::read_to_string(&path).expect("readable");
         assert!(text.contains("height = 224, width = 224"), "{what}");
         let text = text.replace("= 224", &format!("= {EDGE}"));
         let model = Model::from_description(&text, &what).unwrap_or_else(|e| panic!("{e}"));
-        let dims = model.inputs()[0].ty.dims().to_vec();
-        let count = dims.iter().product::<usize>();
-        let data: Vec<f32> = (0..count).map(|i| ((i * 7919 % 2003) as f32) / 1001.5 - 1.0).collect();
-        let input = [Tensor::f32(dims, data).expect("an input's shape")];
-        let expected = model.reference(&input).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let sets = inputs::sets(&model);
+        let expected: Vec<Vec<Tensor>> = sets
+            .iter()
+            .map(|inputs| model.reference(inputs).unwrap_or_else(|e| panic!("{what}: {e}")))
+            .collect();
         for emulator in &EMULATORS {
             let what = format!("{what} on {}", emulator.target);
             let artifact: Artifact = model
                 .compile(&emulator.target(), &options("network".into()))
                 .unwrap_or_else(|e| panic!("{what}: {e}"));
-            let got = Networks::start(emulator, vec![artifact]).run(0, &input);
-            let got = got.unwrap_or_else(|e| panic!("{what}: {e}"));
-            assert_close(&what, &got[0], &expected[0], TOLERANCE);
+            let mut networks = Networks::start(emulator, vec![artifact]);
+            for (inputs, expected) in sets.iter().zip(&expected) {
+                let got = networks.run(0, inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
+                for (got, expected) in got.iter().zip(expected) {
+                    assert_close(&what, got, expected, TOLERANCE);
+                }
+            }
         }
     }
 }

@@ -5,18 +5,12 @@ use std::path::PathBuf;
 use avocet::{Compiled, LoadOptions, Model, Options, Target, Tensor};
 use avocet_tests::compare::assert_close;
 use avocet_tests::files::workspace_root;
+use avocet_tests::inputs::{self, picture};
 
 const TOLERANCE: f64 = 1e-4;
 
 fn example(name: &str) -> PathBuf {
     workspace_root().join("examples").join(name)
-}
-
-/// A picture-like pattern, the same each time.
-fn picture(dims: &[usize]) -> Tensor {
-    let count = dims.iter().product::<usize>();
-    let data: Vec<f32> = (0..count).map(|i| ((i * 7919 % 2003) as f32) / 1001.5 - 1.0).collect();
-    Tensor::f32(dims, data).expect("an input's shape")
 }
 
 fn check(file: &str, options: &LoadOptions) {
@@ -32,10 +26,15 @@ fn check(file: &str, options: &LoadOptions) {
         plan.bytes,
         plan.lower_bound
     );
-    let input = [picture(model.inputs()[0].ty.dims())];
-    let got = artifact.jit().and_then(|c| Ok(c.run(&input)?)).unwrap_or_else(|e| panic!("{what}: {e}"));
-    let expected = model.reference(&input).unwrap_or_else(|e| panic!("{what}: {e}"));
-    assert_close(&what, &got[0], &expected[0], TOLERANCE);
+    let compiled = artifact.jit().unwrap_or_else(|e| panic!("{what}: {e}"));
+    for inputs in inputs::sets(&model) {
+        let got = compiled.run(&inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let expected = model.reference(&inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(got.len(), expected.len(), "{what}");
+        for (got, expected) in got.iter().zip(&expected) {
+            assert_close(&what, got, expected, TOLERANCE);
+        }
+    }
 }
 
 /// Small, with all that a session has to get right: several kernels, an arena, weights.
@@ -106,7 +105,7 @@ fn every_description_compiles_to_what_it_means() {
         .filter(|name| name.ends_with(".toml"))
         .collect();
     files.sort();
-    assert!(files.len() >= 13, "{files:?}");
+    assert!(files.len() >= 20, "{files:?}");
     for file in files {
         check(&file, &LoadOptions::default());
     }

@@ -4,8 +4,8 @@ use avocet_ir::Value;
 use avocet_ir::op::{Layout, Op, Pool, PoolKind, SliceAxis};
 
 use super::builder::{BuildError, Builder, ConvSpec, check_name, check_range};
-use super::cells;
-use super::schema::{Activation, Block, Kind, PoolMode, SqueezeExcite, SqueezeOf};
+use super::schema::{Activation, Block, Cbam, Eca, Kind, PoolMode, SqueezeExcite, SqueezeOf};
+use super::{attention, cells, exits, gates};
 
 /// Most repeats of a block after scaling.
 const MOST_REPEATS: usize = 1000;
@@ -40,39 +40,49 @@ pub(super) fn add(builder: &mut Builder, block: &Block) -> Result<(), BuildError
     if let Some(name) = &block.name {
         check_name(name)?;
     }
-    let scaling = builder.scaling;
-    let channels = |count: usize| if scaled && count > 0 { scaling.channels(count) } else { count };
+    if usize::from(block.se.is_some()) + usize::from(block.cbam.is_some()) + usize::from(block.eca.is_some())
+        > 1
+    {
+        return Err("'se', 'cbam' and 'eca' exclude each other".into());
+    }
+    builder.check_slimmable(block.kind)?;
+    let channels = |count: usize| if scaled && count > 0 { builder.scaled(count) } else { count };
     let (out, hidden) = (channels(block.out.unwrap_or(0)), block.hidden.map(channels));
     let squeeze = block.squeeze.map(channels);
     for number in 0..repeats {
+        let names = &mut builder.names;
         let name = match (&block.name, block.repeat) {
-            (Some(name), None) => name.clone(),
-            (Some(name), Some(_)) => format!("{name}.{number}"),
+            (Some(name), None) => format!("{}{name}", names.given),
+            (Some(name), Some(_)) => format!("{}{name}.{number}", names.given),
+            (None, _) if block.kind == Kind::EarlyExit => format!("exits.{}", builder.exits.len()),
             (None, _) => {
-                builder.unnamed += 1;
-                format!("blocks.{}", builder.unnamed - 1)
+                names.unnamed += 1;
+                format!("{}{}", names.numbered, names.unnamed - 1)
             }
         };
         let stride = if number == 0 { block.stride.unwrap_or(1) } else { 1 };
         let instance = Instance { block, name, out, hidden, squeeze, stride };
-        let before = builder.value;
+        if block.kind == Kind::EarlyExit {
+            // It takes nothing of what goes on, and adds nothing to it.
+            exits::open(builder, block, &instance.name)?;
+            continue;
+        }
         let value = build(builder, &instance)?;
-        builder.value = value;
-        builder.previous = Some(before);
+        builder.sight.previous = Some(std::mem::replace(&mut builder.sight.value, value));
     }
     if let Some(name) = &block.add {
-        let saved = builder.saved.get(name).copied();
+        let saved = builder.sight.saved.get(name).copied();
         let saved = saved.ok_or_else(|| format!("nothing was saved as '{name}' before"))?;
-        builder.value = builder.sum(&format!("add.{name}"), builder.value, saved)?;
+        builder.sight.value = builder.sum(&format!("add.{name}"), builder.sight.value, saved)?;
     }
     if let Some(name) = &block.save {
-        builder.saved.insert(name.clone(), builder.value);
+        builder.sight.saved.insert(name.clone(), builder.sight.value);
     }
     Ok(())
 }
 
 fn build(b: &mut Builder, instance: &Instance) -> Result<Value, BuildError> {
-    let (block, name, x) = (instance.block, instance.name.as_str(), b.value);
+    let (block, name, x) = (instance.block, instance.name.as_str(), b.sight.value);
     let activation = block.activation.unwrap_or(b.file.defaults.activation);
     match block.kind {
         Kind::Conv => {
@@ -109,8 +119,18 @@ fn build(b: &mut Builder, instance: &Instance) -> Result<Value, BuildError> {
         }
         Kind::Classifier => {
             let classes = block.classes.ok_or("it needs a key 'classes'")?;
-            let pooled = if b.dims(x).len() == 4 { b.global_pool(name, x)? } else { x };
+            let pooled = b.pooled(name, x)?;
             b.dense(name, pooled, classes, Activation::None)
+        }
+        Kind::Cbam => attention::cbam(b, name, x, block.cbam.as_ref().unwrap_or(&Cbam::default())),
+        Kind::Eca => attention::eca(b, name, x, block.eca.as_ref().unwrap_or(&Eca::default())),
+        Kind::SkipGate => gates::skip(b, block, name),
+        Kind::Moe => gates::experts(b, block, name),
+        // It has no value of its own.
+        Kind::EarlyExit => Ok(x),
+        Kind::Condconv => {
+            let spec = spec(b, instance, 1)?;
+            gates::mixed_conv(b, name, block.experts, spec)
         }
     }
 }
@@ -144,7 +164,7 @@ fn inverted_residual(
     instance: &Instance,
     activation: Activation,
 ) -> Result<Value, BuildError> {
-    let (block, name, x) = (instance.block, &instance.name, b.value);
+    let (block, name, x) = (instance.block, &instance.name, b.sight.value);
     let full = spec(b, instance, 3)?;
     let channels = b.channels(x)?;
     let hidden = match (instance.hidden, block.expand) {
@@ -168,7 +188,8 @@ fn inverted_residual(
         activation: None,
         gate: Activation::Sigmoid,
     };
-    let se = block.se.as_ref().or((block.kind == Kind::Mbconv).then_some(&usual));
+    let has_usual = block.kind == Kind::Mbconv && block.cbam.is_none() && block.eca.is_none();
+    let se = block.se.as_ref().or(has_usual.then_some(&usual));
     if let Some(se) = se {
         y = b.squeeze_excite(&format!("{name}.se"), y, channels, se, activation)?;
     }
@@ -179,7 +200,7 @@ fn inverted_residual(
 
 /// Tan and Le, EfficientNetV2, 2021.
 fn fused(b: &mut Builder, instance: &Instance, activation: Activation) -> Result<Value, BuildError> {
-    let (block, name, x) = (instance.block, &instance.name, b.value);
+    let (block, name, x) = (instance.block, &instance.name, b.sight.value);
     let full = spec(b, instance, 3)?;
     let (channels, expand) = (b.channels(x)?, block.expand.unwrap_or(1));
     check_range("expand", expand, 64)?;
@@ -199,18 +220,19 @@ fn fused(b: &mut Builder, instance: &Instance, activation: Activation) -> Result
     residual(b, instance, y)
 }
 
-/// Adds the block's input where the shapes are the same and the block does not say no.
+/// Attention, if there is any; then adds the block's input where the shapes are the same and the block does not say no.
 fn residual(b: &mut Builder, instance: &Instance, y: Value) -> Result<Value, BuildError> {
-    let same = b.graph.ty(b.value) == b.graph.ty(y);
+    let y = attention::within(b, instance.block, &instance.name, y)?;
+    let same = b.graph.ty(b.sight.value) == b.graph.ty(y);
     match (instance.block.residual, same) {
-        (Some(true), _) | (None, true) => b.sum(&format!("{}.residual", instance.name), y, b.value),
+        (Some(true), _) | (None, true) => b.sum(&format!("{}.residual", instance.name), y, b.sight.value),
         _ => Ok(y),
     }
 }
 
 /// He et al., ResNet, 2015 (stride in the 3x3, as torchvision); in groups, Xie et al., ResNeXt, 2016.
 fn bottleneck(b: &mut Builder, instance: &Instance, activation: Activation) -> Result<Value, BuildError> {
-    let (name, x) = (&instance.name, b.value);
+    let (name, x) = (&instance.name, b.sight.value);
     let full = spec(b, instance, 3)?;
     let hidden = instance.hidden.unwrap_or((full.out / 4).max(1));
     let y = b.conv(&format!("{name}.reduce"), x, ConvSpec { out: hidden, ..pointwise(full) })?;
@@ -222,7 +244,7 @@ fn bottleneck(b: &mut Builder, instance: &Instance, activation: Activation) -> R
 
 /// He et al., ResNet, 2015.
 fn basic(b: &mut Builder, instance: &Instance, activation: Activation) -> Result<Value, BuildError> {
-    let (name, x) = (&instance.name, b.value);
+    let (name, x) = (&instance.name, b.sight.value);
     let full = spec(b, instance, 3)?;
     let y = b.conv(&format!("{name}.first"), x, full)?;
     let second = ConvSpec { stride: 1, activation: Activation::None, ..full };
@@ -238,11 +260,12 @@ fn shortcut(
     mut y: Value,
     activation: Activation,
 ) -> Result<Value, BuildError> {
-    let (name, x) = (&instance.name, b.value);
+    let (name, x) = (&instance.name, b.sight.value);
     let channels = b.channels(x)?;
     if let Some(se) = &instance.block.se {
         y = b.squeeze_excite(&format!("{name}.se"), y, channels, se, activation)?;
     }
+    y = attention::within(b, instance.block, name, y)?;
     let mut shortcut = x;
     if full.stride != 1 || channels != full.out {
         let spec = ConvSpec { activation: Activation::None, stride: full.stride, ..pointwise(full) };
@@ -254,7 +277,7 @@ fn shortcut(
 
 /// Ma et al., ShuffleNetV2, 2018.
 fn shuffle_unit(b: &mut Builder, instance: &Instance) -> Result<Value, BuildError> {
-    let (name, x) = (&instance.name, b.value);
+    let (name, x) = (&instance.name, b.sight.value);
     let full = spec(b, instance, 3)?;
     let channels = b.channels(x)?;
     if !full.out.is_multiple_of(2) {
@@ -290,7 +313,7 @@ fn shuffle_unit(b: &mut Builder, instance: &Instance) -> Result<Value, BuildErro
 
 /// Iandola et al., SqueezeNet, 2016; `out` channels are halved between the two branches.
 fn fire(b: &mut Builder, instance: &Instance, activation: Activation) -> Result<Value, BuildError> {
-    let (name, x) = (&instance.name, b.value);
+    let (name, x) = (&instance.name, b.sight.value);
     let squeeze = instance.squeeze.ok_or("it needs a key 'squeeze'")?;
     let full = ConvSpec { norm: false, activation, ..spec(b, instance, 3)? };
     if !full.out.is_multiple_of(2) {
@@ -303,7 +326,7 @@ fn fire(b: &mut Builder, instance: &Instance, activation: Activation) -> Result<
 }
 
 fn pool(b: &mut Builder, instance: &Instance) -> Result<Value, BuildError> {
-    let (block, x) = (instance.block, b.value);
+    let (block, x) = (instance.block, b.sight.value);
     let kernel = block.kernel.ok_or("it needs a key 'kernel'")?;
     let rule = block.padding.unwrap_or(b.file.defaults.padding);
     let padding = b.padding(x, kernel, instance.stride, 1, rule)?;

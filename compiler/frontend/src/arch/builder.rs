@@ -6,11 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use avocet_ir::op::{Binary, Conv, Layout, Op, Padding, ReduceKind, Unary};
-use avocet_ir::{Graph, GraphError, Shape, TensorType, Value};
+use avocet_ir::{Graph, Shape, TensorType, Value};
 
+use super::blocks;
+use super::exits::{self, Exit};
+pub(super) use super::failure::BuildError;
+use super::regions::Sight;
 use super::scaling::{Scaling, round_channels};
-use super::schema::{Activation, Cell, File, PaddingRule, SqueezeExcite, SqueezeOf};
-use crate::weights::{Role, Weights, WeightsError};
+use super::schema::{Activation, Block, Cell, File, PaddingRule, SqueezeExcite, SqueezeOf};
+use super::slimmable::Width;
+use crate::weights::{Role, Weights};
 
 /// Most channels of a tensor.
 const MOST_CHANNELS: usize = 1 << 17;
@@ -22,46 +27,6 @@ const MOST_NAME: usize = 200;
 const MOST_NODES: usize = 1 << 17;
 /// Most learned numbers of a network: 8 GiB of f32.
 const MOST_PARAMETERS: usize = 1 << 31;
-
-/// Why a block can't be built.
-#[derive(Debug)]
-pub(super) enum BuildError {
-    /// What the block says is impossible.
-    Invalid(String),
-    /// Its weights are.
-    Weights(WeightsError),
-}
-
-impl From<String> for BuildError {
-    fn from(problem: String) -> Self {
-        BuildError::Invalid(problem)
-    }
-}
-
-impl From<&str> for BuildError {
-    fn from(problem: &str) -> Self {
-        BuildError::Invalid(problem.into())
-    }
-}
-
-impl From<WeightsError> for BuildError {
-    fn from(error: WeightsError) -> Self {
-        match error {
-            WeightsError::Tensor(error) => BuildError::Invalid(error.to_string()),
-            error => BuildError::Weights(error),
-        }
-    }
-}
-
-impl From<GraphError> for BuildError {
-    fn from(error: GraphError) -> Self {
-        match error {
-            // The node's name only repeats where we are.
-            GraphError::Infer { source, .. } => BuildError::Invalid(source.to_string()),
-            error => BuildError::Invalid(error.to_string()),
-        }
-    }
-}
 
 /// One convolution with what belongs to it.
 #[derive(Clone, Copy, Debug)]
@@ -77,22 +42,37 @@ pub(super) struct ConvSpec {
     pub(super) padding: PaddingRule,
 }
 
+/// How the tensors of blocks are named.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    /// What the names that blocks give start with.
+    pub(super) given: String,
+    /// What those of unnamed blocks start with.
+    pub(super) numbered: String,
+    /// Unnamed blocks so far.
+    pub(super) unnamed: usize,
+}
+
 /// A graph in the making.
 pub(super) struct Builder<'a> {
     pub(super) graph: Graph,
-    /// The result so far.
-    pub(super) value: Value,
-    /// The result before the last cell, for cells.
-    pub(super) previous: Option<Value>,
-    pub(super) saved: BTreeMap<String, Value>,
+    /// What blocks see of what was computed before.
+    pub(super) sight: Sight,
     pub(super) file: &'a File,
     pub(super) scaling: &'a Scaling,
+    pub(super) names: Names,
+    /// Exits so far, whose branches are open.
+    pub(super) exits: Vec<Exit>,
+    /// How deep the block is within others.
+    pub(super) depth: usize,
+    /// Nodes of the graphs around this one, and of finished regions.
+    pub(super) nodes: usize,
+    /// The width that is being built, of a network that has several.
+    pub(super) width: Option<Width>,
     weights: Weights,
     /// Names of the tensors so far.
     tensors: BTreeSet<String>,
     parameters: usize,
-    /// Unnamed blocks so far.
-    pub(super) unnamed: usize,
 }
 
 impl<'a> Builder<'a> {
@@ -119,23 +99,49 @@ impl<'a> Builder<'a> {
         let name = file.input.name.clone().unwrap_or_else(|| "input".into());
         check_name(&name)?;
         let value = graph.add(name, Op::Input(ty), &[])?;
-        Ok(Builder {
+        let names = Names { given: String::new(), numbered: "blocks.".into(), unnamed: 0 };
+        let sight = Sight { value, previous: None, saved: BTreeMap::new(), thresholds: None, head: None };
+        let mut builder = Builder {
             graph,
-            value,
-            previous: None,
-            saved: BTreeMap::new(),
+            sight,
             file,
             scaling,
+            names,
+            exits: Vec::new(),
+            depth: 0,
+            nodes: 0,
+            width: None,
             weights,
             tensors: BTreeSet::new(),
             parameters: 0,
-            unnamed: 0,
-        })
+        };
+        exits::prepare(&mut builder)?;
+        Ok(builder)
+    }
+
+    /// Adds blocks, one after the other.
+    pub(super) fn blocks(&mut self, blocks: &[Block]) -> Result<(), BuildError> {
+        for (number, block) in blocks.iter().enumerate() {
+            blocks::add(self, block).map_err(|e| match e {
+                BuildError::Weights(_) => e,
+                e => BuildError::Within(number, block.kind.name(), Box::new(e)),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Adds the whole network; its results by name.
+    pub(super) fn network(&mut self) -> Result<Vec<(&'static str, Value)>, BuildError> {
+        let file = self.file;
+        self.blocks(&file.blocks)?;
+        exits::close(self)
     }
 
     /// The finished graph.
-    pub(super) fn finish(mut self) -> Result<Graph, WeightsError> {
-        self.graph.add_output("output", self.value);
+    pub(super) fn finish(mut self, results: Vec<(&'static str, Value)>) -> Result<Graph, BuildError> {
+        for (name, value) in results {
+            self.graph.add_output(name, value);
+        }
         self.weights.finish()?;
         Ok(self.graph)
     }
@@ -163,13 +169,16 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn add(&mut self, name: &str, op: Op, inputs: &[Value]) -> Result<Value, BuildError> {
-        if self.graph.len() >= MOST_NODES {
+        if self.nodes + self.graph.len() >= MOST_NODES {
             return Err(format!("the network has more than {MOST_NODES} nodes").into());
         }
         Ok(self.graph.add(name, op, inputs)?)
     }
 
-    fn tensor(&mut self, name: &str, dims: &[usize], role: Role) -> Result<Value, BuildError> {
+    pub(super) fn tensor(&mut self, name: &str, dims: &[usize], role: Role) -> Result<Value, BuildError> {
+        if let Some(tensor) = self.width.as_ref().and_then(|width| width.narrowed(name, dims)) {
+            return Ok(self.graph.constant(name, tensor?));
+        }
         let count = dims.iter().try_fold(1usize, |product, &d| product.checked_mul(d));
         let total =
             count.and_then(|count| self.parameters.checked_add(count)).filter(|&t| t <= MOST_PARAMETERS);
@@ -180,6 +189,9 @@ impl<'a> Builder<'a> {
             return Err(format!("there is a tensor '{name}' already: give the block another name").into());
         }
         let tensor = self.weights.tensor(name, dims, role)?;
+        if let Some(width) = &mut self.width {
+            width.keep(name, &tensor);
+        }
         Ok(self.graph.constant(name, tensor))
     }
 
@@ -198,18 +210,46 @@ impl<'a> Builder<'a> {
 
     /// A convolution, then normalisation or bias, then activation.
     pub(super) fn conv(&mut self, name: &str, x: Value, spec: ConvSpec) -> Result<Value, BuildError> {
-        let mut y = self.plain_conv(name, x, spec)?;
+        let y = self.plain_conv(name, x, spec)?;
+        self.after_conv(name, y, spec)
+    }
+
+    /// The same with weights that are made from their dimensions and role.
+    pub(super) fn conv_by(
+        &mut self,
+        name: &str,
+        x: Value,
+        spec: ConvSpec,
+        weights: impl FnOnce(&mut Self, [usize; 4], Role) -> Result<Value, BuildError>,
+    ) -> Result<Value, BuildError> {
+        let y = self.plain_conv_by(name, x, spec, weights)?;
+        self.after_conv(name, y, spec)
+    }
+
+    fn after_conv(&mut self, name: &str, mut y: Value, spec: ConvSpec) -> Result<Value, BuildError> {
         if spec.norm {
             y = self.norm(name, y)?;
         } else {
-            let bias = self.tensor(&format!("{name}.conv.bias"), &[spec.out], Role::Bias)?;
-            y = self.add_bias(&format!("{name}.bias"), y, bias)?;
+            let (out, tensor) = (spec.out, format!("{name}.conv.bias"));
+            let bias = self.tensor_as(&tensor, &[out], &[out, 1, 1], Role::Bias)?;
+            y = self.add(&format!("{name}.bias"), Op::Binary(Binary::Add), &[y, bias])?;
         }
         self.activate(name, y, spec.activation)
     }
 
     /// A convolution and nothing else.
     pub(super) fn plain_conv(&mut self, name: &str, x: Value, spec: ConvSpec) -> Result<Value, BuildError> {
+        let tensor = format!("{name}.conv.weight");
+        self.plain_conv_by(name, x, spec, |b, dims, role| b.tensor(&tensor, &dims, role))
+    }
+
+    fn plain_conv_by(
+        &mut self,
+        name: &str,
+        x: Value,
+        spec: ConvSpec,
+        weights: impl FnOnce(&mut Self, [usize; 4], Role) -> Result<Value, BuildError>,
+    ) -> Result<Value, BuildError> {
         let channels = self.channels(x)?;
         let ConvSpec { out, kernel, stride, dilation, groups, activation, padding, .. } = spec;
         check_range("channels", out, MOST_CHANNELS)?;
@@ -217,11 +257,12 @@ impl<'a> Builder<'a> {
         if !channels.is_multiple_of(groups) {
             return Err(format!("{groups} groups do not divide {channels} channels").into());
         }
+        self.check_groups(groups, channels)?;
         let padding = self.padding(x, kernel, stride, dilation, padding)?;
         let per_group = channels / groups;
         let fan_in = per_group * kernel * kernel;
         let role = Role::Weight { fan_in, rectified: activation != Activation::None };
-        let weight = self.tensor(&format!("{name}.conv.weight"), &[out, per_group, kernel, kernel], role)?;
+        let weight = weights(self, [out, per_group, kernel, kernel], role)?;
         let op = Op::Conv(Conv {
             strides: [stride; 2],
             dilations: [dilation; 2],
@@ -232,16 +273,21 @@ impl<'a> Builder<'a> {
         self.add(&format!("{name}.conv"), op, &[x, weight])
     }
 
-    /// A bias of a channel each, as `[C, 1, 1]`.
-    fn add_bias(&mut self, name: &str, y: Value, bias: Value) -> Result<Value, BuildError> {
-        let tensor = self.graph.as_constant(bias).cloned();
-        let channels = self.channels(y)?;
-        let shape = Shape::new([channels, 1, 1]).map_err(|e| e.to_string())?;
-        let reshaped = tensor.and_then(|t| t.reshaped(shape).ok()).ok_or("a bias of another size")?;
-        let full = self.graph.constant(format!("{name}.value"), reshaped);
-        // The flat form has no other user.
-        self.graph.remove(bias.node)?;
-        self.add(name, Op::Binary(Binary::Add), &[y, full])
+    /// A tensor that has another shape in the graph than where it comes from.
+    pub(super) fn tensor_as(
+        &mut self,
+        name: &str,
+        dims: &[usize],
+        shape: &[usize],
+        role: Role,
+    ) -> Result<Value, BuildError> {
+        let flat = self.tensor(name, dims, role)?;
+        let tensor = self.graph.as_constant(flat).cloned();
+        let shape = Shape::new(shape).map_err(|e| e.to_string())?;
+        let reshaped = tensor.and_then(|t| t.reshaped(shape).ok()).ok_or("a tensor of another size")?;
+        // The first form has no other user.
+        self.graph.remove(flat.node)?;
+        Ok(self.graph.constant(name, reshaped))
     }
 
     /// Batch normalisation.
@@ -254,7 +300,11 @@ impl<'a> Builder<'a> {
             ("running_mean", Role::Mean),
             ("running_var", Role::Variance),
         ] {
-            inputs.push(self.tensor(&format!("{name}.norm.{part}"), &[channels], role)?);
+            let tensor = match &self.width {
+                Some(width) => format!("{name}.norm.{}.{part}", width.number),
+                None => format!("{name}.norm.{part}"),
+            };
+            inputs.push(self.tensor(&tensor, &[channels], role)?);
         }
         let epsilon = self.file.defaults.epsilon;
         self.add(&format!("{name}.norm"), Op::BatchNorm { epsilon, axis: 1 }, &inputs)
@@ -325,6 +375,11 @@ impl<'a> Builder<'a> {
         let spec = ConvSpec { out: channels, activation: se.gate, ..spec };
         let gate = self.conv(&format!("{name}.expand"), reduced, spec)?;
         self.add(name, Op::Binary(Binary::Mul), &[x, gate])
+    }
+
+    /// What a dense layer can work on: the mean over the image, or what is none as it is.
+    pub(super) fn pooled(&mut self, name: &str, x: Value) -> Result<Value, BuildError> {
+        if self.dims(x).len() == 4 { self.global_pool(name, x) } else { Ok(x) }
     }
 
     /// The mean over the image, as a matrix of a row for each image.

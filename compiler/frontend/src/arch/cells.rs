@@ -24,7 +24,7 @@ pub(super) fn add(
 ) -> Result<Value, BuildError> {
     check_range("pairs of the cell", cell.combine.len(), MOST_PAIRS)?;
     check_range("out", filters, 1 << 16)?;
-    let (x, before) = (b.value, b.previous.unwrap_or(b.value));
+    let (x, before) = (b.sight.value, b.sight.previous.unwrap_or(b.sight.value));
     let current = project(b, &format!("{name}.current"), x, filters)?;
     let previous = match project_previous {
         // The first cell has no earlier result: its input serves as it is.

@@ -4,12 +4,18 @@
 //! [`Description::build`] scales it (compound scaling), writes out its blocks as operators and fills in weights. The
 //! format is documented in `docs/description.md`. Text is hostile input: every size is checked before it is used.
 
+mod attention;
 mod blocks;
 mod builder;
 mod cells;
+mod exits;
+mod failure;
+mod gates;
 mod parse;
+mod regions;
 mod scaling;
 pub mod schema;
+mod slimmable;
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +23,7 @@ use avocet_ir::{Graph, GraphError};
 use thiserror::Error;
 
 use crate::weights::{Weights, WeightsError};
-use builder::Builder;
+use builder::{BuildError, Builder};
 pub use parse::Format;
 
 /// A network's description.
@@ -127,22 +133,19 @@ impl Description {
         if self.file.blocks.is_empty() {
             return Err(invalid(1, "there are no blocks".into()));
         }
-        let weights = self.weights(options)?;
-        let mut builder =
-            Builder::new(&self.file, options.batch, &scaling, weights).map_err(|e| match e {
-                builder::BuildError::Weights(e) => e.into(),
-                builder::BuildError::Invalid(problem) => invalid(self.lines.input, problem),
-            })?;
-        for (number, block) in self.file.blocks.iter().enumerate() {
-            let line = self.lines.blocks.get(number).copied().unwrap_or(1);
-            blocks::add(&mut builder, block).map_err(|e| match e {
-                builder::BuildError::Weights(e) => e.into(),
-                builder::BuildError::Invalid(problem) => {
-                    invalid(line, format!("block {} ({}): {problem}", number + 1, block.kind.name()))
-                }
-            })?;
+        if let Some(section) = &self.file.slimmable {
+            slimmable::check(section).map_err(|e| invalid(self.lines.slimmable, e))?;
         }
-        let graph = builder.finish()?;
+        let weights = self.weights(options)?;
+        let lines = &self.lines;
+        let mut builder = Builder::new(&self.file, options.batch, &scaling, weights)
+            .map_err(|e| e.told(&self.origin, (&[], lines.input), String::new()))?;
+        let blocks = |e: BuildError| e.told(&self.origin, (&lines.blocks, 1), String::new());
+        let results = match &self.file.slimmable {
+            Some(section) => slimmable::network(&mut builder, section),
+            None => builder.network(),
+        };
+        let graph = results.and_then(|results| builder.finish(results)).map_err(blocks)?;
         graph.verify()?;
         Ok(graph)
     }

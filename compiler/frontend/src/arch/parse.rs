@@ -28,27 +28,64 @@ pub(super) struct Lines {
     pub(super) input: usize,
     pub(super) defaults: usize,
     pub(super) compound: usize,
-    pub(super) blocks: Vec<usize>,
+    pub(super) slimmable: usize,
+    pub(super) blocks: Vec<BlockLines>,
 }
 
-/// The same parts where `S` tells the place of a value, which each format's crate has its own type for.
+/// Line of a block, and those of the blocks within it.
+#[derive(Clone, Debug)]
+pub(super) struct BlockLines {
+    pub(super) line: usize,
+    pub(super) body: Vec<BlockLines>,
+}
+
+/// The same parts where `S` tells the place of a value, which each format's crate has its own type for, and `B` that of a
+/// block and of those within it.
 #[derive(Deserialize)]
-struct Places<S> {
+struct Places<S, B> {
     version: S,
     input: S,
     defaults: Option<S>,
     compound: Option<S>,
-    blocks: Vec<S>,
+    slimmable: Option<S>,
+    blocks: Vec<B>,
 }
 
-impl<S> Places<S> {
-    fn lines(&self, line: impl Fn(&S) -> usize) -> Lines {
+/// What a block holds.
+#[derive(Deserialize)]
+struct Inside<B> {
+    body: Option<Vec<B>>,
+}
+
+#[derive(Deserialize)]
+struct TomlBlock(toml::Spanned<Inside<TomlBlock>>);
+
+#[derive(Deserialize)]
+struct YamlBlock(serde_saphyr::Spanned<Inside<YamlBlock>>);
+
+impl TomlBlock {
+    fn lines(&self, line_at: &impl Fn(usize) -> usize) -> BlockLines {
+        let body = self.0.get_ref().body.iter().flatten().map(|block| block.lines(line_at)).collect();
+        BlockLines { line: line_at(self.0.span().start), body }
+    }
+}
+
+impl YamlBlock {
+    fn lines(&self) -> BlockLines {
+        let body = self.0.value.body.iter().flatten().map(YamlBlock::lines).collect();
+        BlockLines { line: self.0.referenced.line() as usize, body }
+    }
+}
+
+impl<S, B> Places<S, B> {
+    fn lines(&self, line: impl Fn(&S) -> usize, block: impl Fn(&B) -> BlockLines) -> Lines {
         Lines {
             version: line(&self.version),
             input: line(&self.input),
             defaults: self.defaults.as_ref().map_or(1, &line),
             compound: self.compound.as_ref().map_or(1, &line),
-            blocks: self.blocks.iter().map(&line).collect(),
+            slimmable: self.slimmable.as_ref().map_or(1, &line),
+            blocks: self.blocks.iter().map(block).collect(),
         }
     }
 }
@@ -72,17 +109,24 @@ pub(super) fn parse(text: &str, format: Format, origin: &str) -> Result<(File, L
             .map_err(|e: serde_json::Error| invalid(e.line().max(1), first_line(&e.to_string())))?,
     };
     let lines = match format {
-        Format::Toml => toml::from_str::<Places<toml::Spanned<IgnoredAny>>>(text)
-            .map(|places| places.lines(|value| line_at(value.span().start)))
+        Format::Toml => toml::from_str::<Places<toml::Spanned<IgnoredAny>, TomlBlock>>(text)
+            .map(|places| places.lines(|value| line_at(value.span().start), |block| block.lines(&line_at)))
             .ok(),
         Format::Yaml | Format::Json => {
-            serde_saphyr::from_str::<Places<serde_saphyr::Spanned<IgnoredAny>>>(text)
-                .map(|places| places.lines(|value| value.referenced.line() as usize))
+            serde_saphyr::from_str::<Places<serde_saphyr::Spanned<IgnoredAny>, YamlBlock>>(text)
+                .map(|places| places.lines(|value| value.referenced.line() as usize, YamlBlock::lines))
                 .ok()
         }
     };
     // Some JSON is not YAML (tabs in places); its errors then lack their lines, and nothing else.
-    let lines = lines.unwrap_or(Lines { version: 1, input: 1, defaults: 1, compound: 1, blocks: Vec::new() });
+    let lines = lines.unwrap_or(Lines {
+        version: 1,
+        input: 1,
+        defaults: 1,
+        compound: 1,
+        slimmable: 1,
+        blocks: Vec::new(),
+    });
     if file.version != VERSION {
         let problem = format!("version {} is not known here, only {VERSION}", file.version);
         return Err(invalid(lines.version, problem));

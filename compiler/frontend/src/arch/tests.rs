@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod conditional;
+
 const HEAD: &str = "version = 1\nname = \"net\"\ninput = { channels = 4, height = 16, width = 16 }\n";
 
 /// A description with these blocks, one a line from line 5 on.
@@ -55,11 +57,23 @@ const KINDS: &[(&str, &[usize])] = &[
     ("type = \"activation\", activation = \"tanh\"", &[1, 4, 16, 16]),
     ("type = \"dense\", out = 5, activation = \"silu\"", &[1, 5]),
     ("type = \"classifier\", classes = 7", &[1, 7]),
+    ("type = \"cbam\", cbam = { reduction = 2, kernel = 3, norm = false }", &[1, 4, 16, 16]),
+    ("type = \"eca\"", &[1, 4, 16, 16]),
+    ("type = \"basic\", out = 4, cbam = {}", &[1, 4, 16, 16]),
+    ("type = \"mbconv\", out = 8, stride = 2, eca = { kernel = 5 }", &[1, 8, 8, 8]),
+    ("type = \"condconv\", out = 6, experts = 3, kernel = 3, stride = 2, groups = 2", &[1, 6, 8, 8]),
+    ("type = \"skip_gate\", hidden = 3, body = [{ type = \"basic\", out = 4 }]", &[1, 4, 16, 16]),
+    (
+        "type = \"moe\", experts = 5, top_k = 2, body = [{ type = \"conv\", out = 6, stride = 2 }], repeat = 2",
+        &[1, 6, 4, 4],
+    ),
+    // It gives nothing to what follows, so there is no network of it alone.
+    ("type = \"early_exit\", classes = 1024, body = []", &[]),
 ];
 
 #[test]
 fn every_kind_of_block() {
-    for (block, shape) in KINDS {
+    for (block, shape) in KINDS.iter().filter(|(_, shape)| !shape.is_empty()) {
         let cell = "\n[cells.c]\ncombine = [[\"separable3\", \"current\", \"max3\", \"previous\"], [\"average3\", \"0\", \"identity\", \"0\"]]\nconcat = [\"0\", \"1\"]\n";
         let graph = build(&(text(&[block]) + cell)).unwrap_or_else(|e| panic!("{block}: {e}"));
         assert_eq!(graph.ty(graph.outputs()[0].value).dims(), *shape, "{block}");

@@ -1,4 +1,4 @@
-//! Convolutions with weights that are computed, and what turns a transposed convolution into a plain one.
+//! What is under a convolution's windows, and what turns a transposed convolution into a plain one.
 
 use avocet_ir::op::{Conv, Layout, Op, Padding, SliceAxis};
 use avocet_ir::{TensorType, Value, infer};
@@ -6,24 +6,6 @@ use avocet_ir::{TensorType, Value, infer};
 use super::super::attributes::{Problem, invalid};
 use super::super::import::{Importer, Node};
 use super::movement::whole;
-
-/// A convolution of an image in NCHW. Kernels pack the weights, so they must be constant; with computed ones it is a gather
-/// of what is under the window at each position, and a product of matrices.
-pub(super) fn add(
-    importer: &mut Importer,
-    node: &Node,
-    conv: Conv,
-    x: Value,
-    w: Value,
-) -> Result<Value, Problem> {
-    if importer.graph.as_constant(w).is_some() {
-        return importer.add(node, Op::Conv(conv), &[x, w]);
-    }
-    let windows = windows(importer, node, &conv, x, &importer.ty(w))?;
-    let weights = windows.weights(importer, node, w)?;
-    let y = importer.product(node, weights, windows.taps)?;
-    importer.reshape(node, y, &windows.result)
-}
 
 /// What is under a convolution's window at each of its positions, for its groups.
 pub(super) struct Windows {
@@ -104,7 +86,7 @@ pub(super) fn apart(
         groups,
         layout: Layout::Nchw,
     };
-    let y = add(importer, node, conv, x, w)?;
+    let y = importer.add(node, Op::Conv(conv), &[x, w])?;
     let y = importer.reshape(node, y, &[batch, groups, height, width, outputs, rows, columns])?;
     let y = importer.add(node, Op::Transpose { perm: vec![0, 1, 4, 5, 2, 6, 3] }, &[y])?;
     importer.reshape(node, y, &[batch, groups * outputs, rows * height, columns * width])

@@ -151,7 +151,7 @@ pub(super) fn conv(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, P
     }
     let (spatial, conv, x, w) = read_conv(importer, node, (node.input(0)?, node.input(1)?))?;
     let outputs = importer.ty(w).shape[0];
-    let y = convolution::add(importer, node, conv, x, w)?;
+    let y = importer.add(node, Op::Conv(conv), &[x, w])?;
     with_bias(importer, node, spatial, y, outputs)
 }
 
@@ -236,7 +236,7 @@ pub(super) fn transposed(importer: &mut Importer, node: &Node) -> Result<Vec<Val
     let spread = convolution::spread(importer, node, x, strides, pads)?;
     let flipped = convolution::flipped(importer, node, w, groups)?;
     let conv = Conv { strides: [1; 2], dilations, padding: Padding::default(), groups, layout: Layout::Nchw };
-    let y = convolution::add(importer, node, conv, spread, flipped)?;
+    let y = importer.add(node, Op::Conv(conv), &[spread, flipped])?;
     with_bias(importer, node, spatial, y, per_group * groups)
 }
 

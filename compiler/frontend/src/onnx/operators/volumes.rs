@@ -158,7 +158,7 @@ fn convolved(
         let images = importer.reshape(node, images, &[batch * positions, channels, height, width])?;
         let kernel = importer.one(node, w, 2, slice)?;
         let kernel = importer.reshape(node, kernel, &[outputs, per_group, high, wide])?;
-        sums.push(convolution::add(importer, node, conv.clone(), images, kernel)?);
+        sums.push(importer.add(node, Op::Conv(conv.clone()), &[images, kernel])?);
     }
     let y = importer.sum(node, &sums)?;
     let &[_, _, height, width] = importer.ty(y).dims() else { return invalid("no images") };

@@ -1,222 +1,8 @@
-//! The data of an architecture description, the same for TOML, YAML and JSON.
+//! Blocks: their kinds, and the keys that each kind has.
 
-use std::collections::BTreeMap;
-
-use avocet_ir::op::Unary;
 use serde::Deserialize;
 
-use crate::weights::Rule;
-
-/// A whole description.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct File {
-    /// Version of the format: 1.
-    pub version: u32,
-    /// Name of the network.
-    pub name: String,
-    /// The input.
-    pub input: Input,
-    /// What blocks do where they say nothing.
-    #[serde(default)]
-    pub defaults: Defaults,
-    /// Compound scaling.
-    pub compound: Option<Compound>,
-    /// Weights.
-    #[serde(default)]
-    pub weights: WeightsSection,
-    /// Searched cells by name.
-    #[serde(default)]
-    pub cells: BTreeMap<String, Cell>,
-    /// The blocks, in order.
-    pub blocks: Vec<Block>,
-}
-
-/// The network's input: an image.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Input {
-    /// Name; `input` if left out.
-    pub name: Option<String>,
-    /// Channels.
-    pub channels: usize,
-    /// Rows.
-    pub height: usize,
-    /// Columns.
-    pub width: usize,
-}
-
-/// Defaults of blocks.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Defaults {
-    /// Activation after convolutions.
-    pub activation: Activation,
-    /// Added to variances by batch normalisation.
-    pub epsilon: f32,
-    /// How images are padded.
-    pub padding: PaddingRule,
-}
-
-impl Default for Defaults {
-    fn default() -> Self {
-        Defaults { activation: Activation::Relu, epsilon: 1e-5, padding: PaddingRule::Symmetric }
-    }
-}
-
-/// How images are padded before windows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PaddingRule {
-    /// Half of the window on each side, as PyTorch models have it.
-    Symmetric,
-    /// TensorFlow's SAME: as much as makes `ceil(size / stride)` positions, the odd one after.
-    Same,
-    /// None.
-    Valid,
-}
-
-/// An activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// None.
-    None,
-    /// `max(x, 0)`.
-    Relu,
-    /// `min(max(x, 0), 6)`.
-    Relu6,
-    /// `x * relu6(x + 3) / 6`.
-    HardSwish,
-    /// `relu6(x + 3) / 6`.
-    HardSigmoid,
-    /// `x * sigmoid(x)`.
-    Silu,
-    /// `1 / (1 + exp(-x))`.
-    Sigmoid,
-    /// Gaussian error linear unit.
-    Gelu,
-    /// Hyperbolic tangent.
-    Tanh,
-}
-
-impl Activation {
-    /// The graph's function, if there is one.
-    pub(crate) fn function(self) -> Option<Unary> {
-        Some(match self {
-            Activation::None => return None,
-            Activation::Relu => Unary::Relu,
-            Activation::Relu6 => Unary::Clip { low: 0.0, high: 6.0 },
-            Activation::HardSwish => Unary::HardSwish,
-            Activation::HardSigmoid => Unary::HardSigmoid { alpha: 1.0 / 6.0, beta: 0.5 },
-            Activation::Silu => Unary::Silu,
-            Activation::Sigmoid => Unary::Sigmoid,
-            Activation::Gelu => Unary::Gelu,
-            Activation::Tanh => Unary::Tanh,
-        })
-    }
-}
-
-/// Compound scaling (Tan and Le, EfficientNet, 2019): depth by `alpha^phi`, width by `beta^phi`, resolution by
-/// `gamma^phi`, or by what `table` says for a phi.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Compound {
-    /// The coefficient.
-    #[serde(default)]
-    pub phi: u32,
-    /// Base of the depth.
-    pub alpha: f64,
-    /// Base of the width.
-    pub beta: f64,
-    /// Base of the resolution.
-    pub gamma: f64,
-    /// Widths are rounded to a multiple of this.
-    #[serde(default = "eight")]
-    pub divisor: usize,
-    /// Factors that were published for single values of phi, in place of the powers.
-    #[serde(default)]
-    pub table: Vec<Coefficients>,
-}
-
-fn eight() -> usize {
-    8
-}
-
-/// Factors for one phi.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Coefficients {
-    /// The coefficient.
-    pub phi: u32,
-    /// Factor of the channels.
-    pub width: f64,
-    /// Factor of the repeats.
-    pub depth: f64,
-    /// Height and width of the input.
-    pub resolution: usize,
-}
-
-/// Where weights come from; without a file they are random.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WeightsSection {
-    /// Seed of random weights.
-    pub seed: u64,
-    /// A `.safetensors`, `.pth` or `.pt` file in the description's folder.
-    pub file: Option<String>,
-    /// Rules that turn documented names into the file's.
-    pub map: Vec<Rule>,
-}
-
-/// Squeeze-and-excitation.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SqueezeExcite {
-    /// Channels of the squeeze relative to what `of` names.
-    pub ratio: f64,
-    /// What the ratio refers to.
-    #[serde(default)]
-    pub of: SqueezeOf,
-    /// The squeeze's channels are rounded to a multiple of this.
-    #[serde(default = "one")]
-    pub divisor: usize,
-    /// Activation after the squeeze; the block's own if left out.
-    pub activation: Option<Activation>,
-    /// Activation of the gate.
-    #[serde(default = "sigmoid")]
-    pub gate: Activation,
-}
-
-fn one() -> usize {
-    1
-}
-
-fn sigmoid() -> Activation {
-    Activation::Sigmoid
-}
-
-/// What a squeeze's ratio refers to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SqueezeOf {
-    /// The block's input channels.
-    #[default]
-    Input,
-    /// The channels after the expansion.
-    Expanded,
-}
-
-/// A searched cell (Zoph et al., NASNet): pairs of operations on earlier states, whose results are added.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cell {
-    /// Each pair: `[operation, state, operation, state]`. States are `previous`, `current`, and the pairs' results by
-    /// number from 0. Operations are `separable3`, `separable5`, `separable7`, `average3`, `max3` and `identity`.
-    pub combine: Vec<[String; 4]>,
-    /// States whose concatenation is the result.
-    pub concat: Vec<String>,
-}
+use super::{Activation, Cbam, Eca, PaddingRule, SqueezeExcite};
 
 /// Kinds of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -256,6 +42,18 @@ pub enum Kind {
     Dense,
     /// Mean over the image, dropout, fully connected layer.
     Classifier,
+    /// Attention by channels and by positions, alone.
+    Cbam,
+    /// Efficient channel attention, alone.
+    Eca,
+    /// Blocks that run or not, as the image says (SkipNet, ConvNet-AIG).
+    SkipGate,
+    /// Experts, of which the image chooses some (Shazeer et al.).
+    Moe,
+    /// A classifier that ends the computation when it is sure (BranchyNet, MSDNet).
+    EarlyExit,
+    /// Convolution with weights mixed for each image (CondConv).
+    Condconv,
 }
 
 /// Kind of pooling.
@@ -303,6 +101,10 @@ pub struct Block {
     pub hidden: Option<usize>,
     /// Squeeze-and-excitation.
     pub se: Option<SqueezeExcite>,
+    /// Attention by channels and by positions, before the input is added.
+    pub cbam: Option<Cbam>,
+    /// Efficient channel attention, before the input is added.
+    pub eca: Option<Eca>,
     /// Whether the input is added to the result where shapes allow.
     pub residual: Option<bool>,
     /// Channels of the squeeze.
@@ -317,6 +119,14 @@ pub struct Block {
     pub cell: Option<String>,
     /// Whether the cell has an earlier result as its previous state (else its own input, as it is).
     pub project_previous: Option<bool>,
+    /// Blocks within the block.
+    pub body: Option<Vec<Block>>,
+    /// From which result on a gate is open.
+    pub threshold: Option<f64>,
+    /// Number of experts.
+    pub experts: Option<usize>,
+    /// How many of them are chosen.
+    pub top_k: Option<usize>,
     /// Whether compound scaling applies; yes if left out.
     pub scale: Option<bool>,
     /// Keeps the result under this name.
@@ -346,6 +156,12 @@ impl Kind {
             Kind::Activation => "activation",
             Kind::Dense => "dense",
             Kind::Classifier => "classifier",
+            Kind::Cbam => "cbam",
+            Kind::Eca => "eca",
+            Kind::SkipGate => "skip_gate",
+            Kind::Moe => "moe",
+            Kind::EarlyExit => "early_exit",
+            Kind::Condconv => "condconv",
         }
     }
 
@@ -375,12 +191,24 @@ impl Kind {
                 "expand",
                 "hidden",
                 "se",
+                "cbam",
+                "eca",
                 "residual",
                 "scale",
             ],
-            Kind::FusedMbconv => {
-                &["out", "kernel", "stride", "activation", "padding", "expand", "se", "residual", "scale"]
-            }
+            Kind::FusedMbconv => &[
+                "out",
+                "kernel",
+                "stride",
+                "activation",
+                "padding",
+                "expand",
+                "se",
+                "cbam",
+                "eca",
+                "residual",
+                "scale",
+            ],
             Kind::Bottleneck => &[
                 "out",
                 "hidden",
@@ -391,9 +219,13 @@ impl Kind {
                 "activation",
                 "padding",
                 "se",
+                "cbam",
+                "eca",
                 "scale",
             ],
-            Kind::Basic => &["out", "kernel", "stride", "activation", "padding", "se", "scale"],
+            Kind::Basic => {
+                &["out", "kernel", "stride", "activation", "padding", "se", "cbam", "eca", "scale"]
+            }
             Kind::ShuffleUnit => &["out", "kernel", "stride", "activation", "padding", "scale"],
             Kind::Fire => &["squeeze", "out", "activation", "scale"],
             Kind::Cell => &["cell", "out", "stride", "project_previous"],
@@ -402,6 +234,23 @@ impl Kind {
             Kind::Activation => &["activation"],
             Kind::Dense => &["out", "activation"],
             Kind::Classifier => &["classes"],
+            Kind::Cbam => &["cbam"],
+            Kind::Eca => &["eca"],
+            Kind::SkipGate => &["body", "hidden", "threshold", "residual"],
+            Kind::Moe => &["body", "experts", "top_k"],
+            Kind::EarlyExit => &["body", "classes"],
+            Kind::Condconv => &[
+                "out",
+                "experts",
+                "kernel",
+                "stride",
+                "dilation",
+                "groups",
+                "norm",
+                "activation",
+                "padding",
+                "scale",
+            ],
         }
     }
 }
@@ -422,6 +271,8 @@ impl Block {
             ("expand", self.expand.is_some()),
             ("hidden", self.hidden.is_some()),
             ("se", self.se.is_some()),
+            ("cbam", self.cbam.is_some()),
+            ("eca", self.eca.is_some()),
             ("residual", self.residual.is_some()),
             ("squeeze", self.squeeze.is_some()),
             ("pool", self.pool.is_some()),
@@ -429,6 +280,10 @@ impl Block {
             ("classes", self.classes.is_some()),
             ("cell", self.cell.is_some()),
             ("project_previous", self.project_previous.is_some()),
+            ("body", self.body.is_some()),
+            ("threshold", self.threshold.is_some()),
+            ("experts", self.experts.is_some()),
+            ("top_k", self.top_k.is_some()),
             ("scale", self.scale.is_some()),
         ];
         all.into_iter().filter(|(_, there)| *there).map(|(key, _)| key).collect()
