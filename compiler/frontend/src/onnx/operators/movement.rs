@@ -21,12 +21,14 @@ pub(super) fn dropout(importer: &mut Importer, node: &Node) -> Result<Vec<Value>
         }
         None => false,
     };
-    let ratio = match node.optional(1) {
-        Some(ratio) => importer.floats(ratio, "a ratio")?.first().copied().unwrap_or(0.5),
-        None => node.attributes.float("ratio", 0.5)?,
-    };
-    if training && ratio != 0.0 {
-        return unsupported("training");
+    if training {
+        let ratio = match node.optional(1) {
+            Some(ratio) => importer.floats(ratio, "a ratio")?.first().copied().unwrap_or(0.5),
+            None => 0.5,
+        };
+        if ratio != 0.0 {
+            return unsupported("training");
+        }
     }
     let mut results = identity(importer, node)?;
     if node.proto.output.len() > 1 && importer.opset >= 10 {

@@ -4,11 +4,12 @@
 //! from the sizes. So each tap of all results is a gather along the axis, times a row of shares.
 
 use avocet_ir::Value;
-use avocet_ir::op::{Binary, Op};
+use avocet_ir::op::{Binary, NearestRounding, Op, ResizeCoordinates, sampling};
 use avocet_ir::tensor::{DType, Tensor};
 
 use super::super::attributes::{Problem, invalid, unsupported};
 use super::super::import::{Importer, Node};
+use super::resize;
 
 /// Most elements that one of the result is made of, along an axis.
 const MOST_TAPS: usize = 64;
@@ -35,30 +36,16 @@ struct Sampling {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
-    Nearest(Nearest),
+    Nearest(NearestRounding),
     Linear,
     Cubic(f64),
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Nearest {
-    PreferFloor,
-    PreferCeil,
-    Floor,
-    Ceil,
 }
 
 impl Sampling {
     fn read(node: &Node) -> Result<Self, Problem> {
         let a = node.attributes;
         let mode = match a.text("mode", "nearest")?.as_str() {
-            "nearest" => Mode::Nearest(match a.text("nearest_mode", "round_prefer_floor")?.as_str() {
-                "round_prefer_floor" => Nearest::PreferFloor,
-                "round_prefer_ceil" => Nearest::PreferCeil,
-                "floor" => Nearest::Floor,
-                "ceil" => Nearest::Ceil,
-                other => return unsupported(format!("rounding '{}'", other.escape_debug())),
-            }),
+            "nearest" => Mode::Nearest(resize::rounding(node)?),
             "linear" => Mode::Linear,
             "cubic" => Mode::Cubic(f64::from(a.float("cubic_coeff_a", -0.75)?)),
             other => return unsupported(format!("mode '{}'", other.escape_debug())),
@@ -78,37 +65,30 @@ impl Sampling {
 
     /// The coordinate that an element of the result samples; `None` where it lies outside and another value is taken.
     fn source(&self, along: Along, extent: usize, at: usize) -> Result<Option<f64>, Problem> {
-        let (x, scale, extent) = (at as f64, along.scale, extent as f64);
-        let length = scale * extent;
-        Ok(Some(match self.coordinates.as_str() {
-            "half_pixel" => (x + 0.5) / scale - 0.5,
-            "pytorch_half_pixel" if length == 1.0 => -0.5,
-            "pytorch_half_pixel" => (x + 0.5) / scale - 0.5,
-            "asymmetric" => x / scale,
-            "align_corners" if length == 1.0 => 0.0,
-            "align_corners" => x * (extent - 1.0) / (length - 1.0),
+        let known = match self.coordinates.as_str() {
+            "half_pixel" => ResizeCoordinates::HalfPixel,
+            "pytorch_half_pixel" => ResizeCoordinates::PytorchHalfPixel,
+            "asymmetric" => ResizeCoordinates::Asymmetric,
+            "align_corners" => ResizeCoordinates::AlignCorners,
             "half_pixel_symmetric" => {
-                extent / 2.0 * (1.0 - along.size as f64 / length) + (x + 0.5) / scale - 0.5
+                let (size, scale, extent) = (along.size as f64, along.scale, extent as f64);
+                let start = extent / 2.0 * (1.0 - size / (scale * extent));
+                return Ok(Some(start + (at as f64 + 0.5) / scale - 0.5));
             }
             "tf_crop_and_resize" => {
-                let (start, end) = along.region;
-                let step = match length == 1.0 {
-                    true => (end - start) * (extent - 1.0) / 2.0,
-                    false => x * (end - start) * (extent - 1.0) / (length - 1.0),
-                };
-                let at = step + start * (extent - 1.0);
-                // Also where it is NaN.
-                if !(0.0..=extent - 1.0).contains(&at) {
-                    return Ok(None);
-                }
-                at
+                let ((start, end), last) = (along.region, extent as f64 - 1.0);
+                let share = if along.size > 1 { at as f64 / (along.size as f64 - 1.0) } else { 0.5 };
+                let at = start * last + share * (end - start) * last;
+                // None for NaN as well.
+                return Ok((0.0..=last).contains(&at).then_some(at));
             }
             other => return unsupported(format!("coordinates '{}'", other.escape_debug())),
-        }))
+        };
+        Ok(Some(sampling::source(known, at, extent, along.size, along.scale as f32).into()))
     }
 
     /// The first element around a coordinate, which may be outside, and the shares of it and those that follow.
-    fn taps(&self, at: f64, scale: f64) -> (f64, Vec<f64>) {
+    fn taps(&self, at: f64, scale: f64, extent: usize) -> (f64, Vec<f64>) {
         let below = at.floor();
         let rest = at - below;
         // Antialiasing widens the window when the tensor shrinks.
@@ -120,13 +100,7 @@ impl Sampling {
         };
         let (reach, share): (f64, Box<dyn Fn(f64) -> f64>) = match self.mode {
             Mode::Nearest(rounding) => {
-                let up = match rounding {
-                    Nearest::PreferFloor => rest > 0.5,
-                    Nearest::PreferCeil => rest >= 0.5,
-                    Nearest::Floor => false,
-                    Nearest::Ceil => rest > 0.0,
-                };
-                return (below + f64::from(u8::from(up)), vec![1.0]);
+                return (sampling::nearest(rounding, at as f32, extent - 1) as f64, vec![1.0]);
             }
             Mode::Linear => (1.0, Box::new(|x: f64| (1.0 - x.abs()).max(0.0))),
             Mode::Cubic(a) => (2.0, Box::new(move |x| cubic(x, a))),
@@ -150,9 +124,9 @@ pub(super) fn resample(
     x: Value,
     axes: &[Along],
 ) -> Result<Vec<Value>, Problem> {
-    let sampling = Sampling::read(node)?;
+    let how = Sampling::read(node)?;
     let dtype = importer.ty(x).dtype;
-    let by_shares = !matches!(sampling.mode, Mode::Nearest(_));
+    let by_shares = !matches!(how.mode, Mode::Nearest(_));
     if by_shares && dtype != DType::F32 {
         return unsupported(format!("sums of elements of {dtype}"));
     }
@@ -160,7 +134,7 @@ pub(super) fn resample(
     for &along in axes {
         let same = along.size == importer.ty(y).shape[along.axis] && (along.scale - 1.0).abs() < 1e-9;
         if !same || along.region != (0.0, 1.0) {
-            y = axis(importer, node, y, (&sampling, along))?;
+            y = axis(importer, node, y, (&how, along))?;
         }
     }
     Ok(vec![y])
@@ -170,7 +144,7 @@ fn axis(
     importer: &mut Importer,
     node: &Node,
     x: Value,
-    (sampling, along): (&Sampling, Along),
+    (how, along): (&Sampling, Along),
 ) -> Result<Value, Problem> {
     let ty = importer.ty(x);
     let extent = ty.shape[along.axis];
@@ -181,7 +155,7 @@ fn axis(
     let mut rows = Vec::with_capacity(along.size);
     let mut longest = 1;
     for at in 0..along.size {
-        let row = sampling.source(along, extent, at)?.map(|source| sampling.taps(source, along.scale));
+        let row = how.source(along, extent, at)?.map(|source| how.taps(source, along.scale, extent));
         longest = longest.max(row.as_ref().map_or(0, |(_, shares)| shares.len()));
         rows.push(row);
     }
@@ -189,7 +163,7 @@ fn axis(
         return unsupported(format!("sums of more than {MOST_TAPS} elements along an axis"));
     }
     let outside = |place: f64| place < 0.0 || place > extent as f64 - 1.0;
-    if sampling.exclude_outside {
+    if how.exclude_outside {
         for (first, shares) in rows.iter_mut().flatten() {
             let place = |i: usize| *first + i as f64;
             shares
@@ -198,6 +172,7 @@ fn axis(
                 .filter(|(i, _)| outside(place(*i)))
                 .for_each(|(_, share)| *share = 0.0);
             let sum: f64 = shares.iter().sum();
+            let sum = if sum == 0.0 { 1.0 } else { sum };
             shares.iter_mut().for_each(|share| *share /= sum);
         }
     }
@@ -212,7 +187,7 @@ fn axis(
         let places: Vec<i64> = rows.iter().map(place).collect();
         let places = importer.constant(node, Tensor::i64([along.size], places)?);
         let term = importer.add(node, Op::Gather { axis: along.axis }, &[x, places])?;
-        if matches!(sampling.mode, Mode::Nearest(_)) {
+        if matches!(how.mode, Mode::Nearest(_)) {
             terms.push(term);
             continue;
         }
@@ -229,6 +204,6 @@ fn axis(
     }
     let inside = importer.table(node, &broadcast, |at| i64::from(rows[at[along.axis]].is_some()))?;
     let inside = importer.cast(node, inside, DType::Bool)?;
-    let other = importer.number(node, ty.dtype, sampling.extrapolation)?;
+    let other = importer.number(node, ty.dtype, how.extrapolation)?;
     importer.choose(node, inside, y, other)
 }

@@ -46,18 +46,23 @@ pub(super) fn resize(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
     };
     let mode = match a.text("mode", "nearest")?.as_str() {
         "nearest" if old => ResizeMode::Nearest(old_rounding(scales)?),
-        "nearest" => ResizeMode::Nearest(match a.text("nearest_mode", "round_prefer_floor")?.as_str() {
-            "round_prefer_floor" => NearestRounding::RoundPreferFloor,
-            "round_prefer_ceil" => NearestRounding::RoundPreferCeil,
-            "floor" => NearestRounding::Floor,
-            "ceil" => NearestRounding::Ceil,
-            other => return unsupported(format!("rounding '{}'", other.escape_debug())),
-        }),
+        "nearest" => ResizeMode::Nearest(rounding(node)?),
         "linear" | "bilinear" => ResizeMode::Linear,
         other => return unsupported(format!("mode '{}'", other.escape_debug())),
     };
     let op = Op::Resize(Resize { mode, coordinates, size, scales, layout: Layout::Nchw });
     Ok(vec![importer.add(node, op, &[x])?])
+}
+
+/// How the nearest element is chosen.
+pub(super) fn rounding(node: &Node) -> Result<NearestRounding, Problem> {
+    Ok(match node.attributes.text("nearest_mode", "round_prefer_floor")?.as_str() {
+        "round_prefer_floor" => NearestRounding::RoundPreferFloor,
+        "round_prefer_ceil" => NearestRounding::RoundPreferCeil,
+        "floor" => NearestRounding::Floor,
+        "ceil" => NearestRounding::Ceil,
+        other => return unsupported(format!("rounding '{}'", other.escape_debug())),
+    })
 }
 
 /// Before version 11 the specification is silent; ONNX Runtime rounds up along an axis that shrinks, else down.

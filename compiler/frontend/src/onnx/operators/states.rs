@@ -2,6 +2,7 @@
 
 use avocet_ir::Value;
 use avocet_ir::op::{Binary, Conv, Layout, Op, Padding, Unary};
+use avocet_ir::tensor::DType;
 
 use super::super::attributes::{Problem, invalid, size, unsupported};
 use super::super::import::{Importer, Node};
@@ -158,7 +159,8 @@ pub(super) fn linear_attention(importer: &mut Importer, node: &Node) -> Result<V
     let state = match node.optional(3) {
         Some(past) => importer.reshape(node, past, &[batch, heads, width, out])?,
         None => {
-            importer.floats_of(node, &[batch, heads, width, out], vec![0.0; batch * heads * width * out])?
+            let zero = importer.number(node, DType::F32, 0.0)?;
+            importer.broadcast(node, zero, &[batch, heads, width, out])?
         }
     };
     let (y, state) = match gated || delta {
@@ -182,8 +184,9 @@ fn together(
     (q, k, v): (Value, Value, Value),
     state: Value,
 ) -> Result<(Value, Value), Problem> {
-    let dims = importer.ty(q).dims().to_vec();
-    let &[batch, heads, group, steps, width] = &dims[..] else { return invalid("queries without heads") };
+    let &[batch, heads, _, steps, width] = importer.ty(q).dims() else {
+        return invalid("queries without heads");
+    };
     let out = importer.ty(v).shape[3];
     let turned = importer.transposed(node, k, &[0, 1, 3, 2])?;
     let keys = importer.reshape(node, turned, &[batch, heads, 1, width, steps])?;
@@ -198,7 +201,6 @@ fn together(
     let old = importer.product(node, q, old)?;
     let y = importer.binary(node, Binary::Add, old, new)?;
     let written = importer.product(node, turned, v)?;
-    debug_assert_eq!(dims[2], group);
     Ok((y, importer.binary(node, Binary::Add, state, written)?))
 }
 
