@@ -9,6 +9,7 @@ mod building;
 mod constants;
 mod control;
 mod convolution;
+mod determinant;
 mod elementwise;
 mod gather;
 mod logic;
@@ -67,6 +68,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Attention", since(23), attention::attention),
     ("AveragePool", ALL, spatial::pool),
     ("BatchNormalization", ALL, normalization::batch),
+    ("BitCast", since(26), shapes::bit_cast),
     ("BitShift", since(11), logic::bits),
     ("BitwiseAnd", since(18), logic::bits),
     ("BitwiseNot", since(18), logic::bits),
@@ -95,6 +97,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("DeformConv", since(19), sampling::deformed),
     ("DepthToSpace", ALL, blocks::depth_to_space),
     ("DequantizeLinear", since(10), quantization::dequantize),
+    ("Det", since(11), determinant::determinant),
     ("Div", ALL, elementwise::binary),
     ("Dropout", ALL, movement::dropout),
     ("DynamicQuantizeLinear", since(11), quantization::dynamic),
