@@ -241,7 +241,7 @@ pub(super) fn grid_sample(importer: &mut Importer, node: &Node) -> Result<Vec<Va
         if mode == "nearest" {
             at = importer.unary(node, Unary::Round, at)?;
         }
-        // The coordinate moves before its elements do; only one that is beyond the border.
+        // A coordinate beyond the border moves before its elements do; in cubic mode only they move, as in ONNX Runtime.
         let (low, high) = if aligned { (0.0, extent as f32 - 1.0) } else { (-0.5, extent as f32 - 0.5) };
         let moved = match outside {
             Outside::Zeros => at,
@@ -251,7 +251,7 @@ pub(super) fn grid_sample(importer: &mut Importer, node: &Node) -> Result<Vec<Va
             }
             Outside::Reflection { at_elements } => reflected(importer, node, at, (extent, at_elements))?,
         };
-        if outside != Outside::Zeros {
+        if outside != Outside::Zeros && !matches!(mode.as_str(), "cubic" | "bicubic") {
             let (low, high) =
                 (importer.number(node, DType::F32, low)?, importer.number(node, DType::F32, high)?);
             let below = importer.compare(node, Comparison::Less, at, low)?;
