@@ -26,6 +26,7 @@ mod pool;
 mod positions;
 mod problem;
 mod reduce;
+mod remainder;
 mod resize;
 mod scalars;
 mod slice;

@@ -71,7 +71,7 @@ pub(crate) fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), L
         (Op::Unary(_) | Op::Binary(_), Schedule::Vector { lanes }) => {
             elementwise::generate(problem, lanes, emitter)
         }
-        (Op::Compare(_) | Op::Select | Op::Cast { .. }, Schedule::Vector { .. }) => {
+        (Op::Compare(_) | Op::Select | Op::Cast { .. } | Op::Bitcast { .. }, Schedule::Vector { .. }) => {
             scalars::elementwise(problem, emitter)
         }
         (

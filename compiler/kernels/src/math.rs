@@ -7,6 +7,7 @@
 use avocet_ir::kernel::{BinaryOp, Element, KernelBuilder, Predicate, UnaryOp, ValueId};
 use avocet_ir::op::{Binary, Unary};
 
+use crate::remainder;
 use crate::trigonometry;
 
 /// The function of a value.
@@ -99,12 +100,14 @@ pub(crate) fn binary(b: &mut KernelBuilder, function: Binary, x: ValueId, y: Val
             b.select(Predicate::NotEqual, (x, x), x, largest)
         }
         Binary::Pow => pow(b, x, y),
+        Binary::Rem => remainder::truncated(b, x, y),
+        Binary::Mod => remainder::floored(b, x, y),
         Binary::Prelu => {
             let negative = b.mul(x, y);
             where_positive(b, x, x, negative)
         }
         // Inference refuses these of floats.
-        Binary::Rem | Binary::Mod | Binary::And | Binary::Or | Binary::Xor => x,
+        Binary::And | Binary::Or | Binary::Xor => x,
         Binary::ShiftLeft | Binary::ShiftRight => x,
     }
 }

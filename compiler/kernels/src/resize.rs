@@ -13,6 +13,10 @@ use crate::lower::LowerError;
 use crate::movement;
 use crate::problem::Problem;
 
+/// Most rows of results, each of which is a call, and most columns, each of which is code.
+const MOST_ROWS: usize = 1 << 18;
+const MOST_COLUMNS: usize = 1 << 15;
+
 /// Sizes of a resize.
 struct Sizes {
     batch: usize,
@@ -40,6 +44,9 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
         from: [image.shape[1], image.shape[2]],
         to: [problem.output.shape[1], problem.output.shape[2]],
     };
+    if sizes.batch.saturating_mul(sizes.to[0]) > MOST_ROWS || sizes.to[1] > MOST_COLUMNS {
+        return Err(LowerError::unsupported(problem, format!("a resize to {}", problem.output)));
+    }
     match resize.mode {
         ResizeMode::Nearest(rounding) => nearest(resize, rounding, &sizes, lanes, emitter),
         ResizeMode::Linear => linear(resize, &sizes, lanes, emitter),

@@ -225,6 +225,22 @@ fn cast(b: &mut KernelBuilder, from: DType, to: DType, x: ValueId) -> ValueId {
     }
 }
 
+/// The bits of a widened value of one type as one of another, of the same size. Of integers they are the low bits.
+fn bitcast(b: &mut KernelBuilder, from: DType, to: DType, x: ValueId) -> ValueId {
+    match (from, to) {
+        (DType::F32, DType::F32) => x,
+        (DType::F32, _) => {
+            let bits = b.bitcast(Element::I32, x);
+            widen(b, bits)
+        }
+        (_, DType::F32) => {
+            let bits = b.convert(Element::I32, x);
+            b.bitcast(Element::F32, bits)
+        }
+        _ => x,
+    }
+}
+
 /// Any elementwise operator: unary, binary, comparison, selection, conversion.
 pub(crate) fn elementwise(problem: &Problem, emitter: &mut Emitter) -> Result<(), LowerError> {
     let name = problem.op.name();
@@ -272,6 +288,7 @@ pub(crate) fn elementwise(problem: &Problem, emitter: &mut Emitter) -> Result<()
             }
             (Op::Select, [holds, x, y]) => Some(choose(b, *holds, *x, *y)),
             (Op::Cast { to }, [x]) => Some(cast(b, dtype, *to, *x)),
+            (Op::Bitcast { to }, [x]) => Some(bitcast(b, dtype, *to, *x)),
             _ => None,
         };
         match value {

@@ -10,8 +10,10 @@ from . import (
     matrices,
     pooling,
     positions,
+    quantization,
     rearrangement,
     reduction,
+    sampling,
     special_values,
 )
 
@@ -27,5 +29,7 @@ MODULES = [
     images,
     blocks,
     control,
+    quantization,
+    sampling,
     special_values,
 ]

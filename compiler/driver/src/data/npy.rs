@@ -236,6 +236,8 @@ fn boolean(byte: u8) -> Result<bool, NpyError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use std::sync::Arc;
@@ -272,6 +274,11 @@ mod tests {
             TensorData::I32(Arc::from([i32::MIN, 7])),
             TensorData::Bool(Arc::from([true, false])),
             TensorData::U8(Arc::from([255, 0])),
+            TensorData::I8(Arc::from([-128, 7])),
+            TensorData::I16(Arc::from([i16::MIN, 7])),
+            TensorData::U16(Arc::from([u16::MAX, 7])),
+            TensorData::U32(Arc::from([u32::MAX, 7])),
+            TensorData::U64(Arc::from([u64::MAX, 7])),
         ];
         for data in all {
             for dims in [vec![2], vec![1, 2, 1]] {

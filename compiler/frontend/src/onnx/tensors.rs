@@ -74,6 +74,11 @@ pub(super) fn dtype(number: i32) -> Result<DType, String> {
     })
 }
 
+/// Whether elements of this type have other bits here: those of half and double precision.
+pub(super) fn is_narrowed(number: i32) -> bool {
+    matches!(Stored::of(number), Some(Stored::F16 | Stored::F64 | Stored::Bf16))
+}
+
 /// Name of an element type in the specification (`TensorProto.DataType`).
 fn type_name(number: i32) -> String {
     const NAMES: [&str; 23] = [

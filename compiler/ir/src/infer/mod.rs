@@ -244,6 +244,11 @@ pub fn infer(op: &Op, inputs: &[TensorType]) -> Result<Vec<TensorType>, InferErr
             return control::choice(then, otherwise, condition, rest);
         }
         (Op::Loop(repeated), given) => return control::repetition(repeated, given),
+        (Op::Bitcast { to }, [x]) => {
+            let fits = to.bytes() == x.dtype.bytes() && (*to != DType::Bool || x.dtype == DType::Bool);
+            require!(fits, "the bits of {x} as {to}");
+            TensorType::new(*to, x.shape.clone())
+        }
         // The arity check above leaves nothing else; an error is still better than a panic.
         _ => invalid!("{} applied to {} inputs", op.name(), inputs.len()),
     };

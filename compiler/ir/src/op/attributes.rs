@@ -126,6 +126,7 @@ impl Op {
                     }
                 }
             }
+            Op::Cast { to } | Op::Bitcast { to } => out.push(("to", to.to_string())),
         }
         out
     }

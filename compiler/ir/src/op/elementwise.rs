@@ -175,9 +175,10 @@ pub enum Binary {
     Pow,
     /// First operand where positive, else its product with the second (the slope).
     Prelu,
-    /// What a quotient rounded towards zero leaves, as C's `%`. Integers only; 0 where the divisor is 0.
+    /// What a quotient rounded towards zero leaves, of the dividend's sign, as C's `%` and `fmod`. Where the divisor is 0, 0 of
+    /// integers and NaN of floats.
     Rem,
-    /// What a quotient rounded down leaves, as Python's `%`: of the divisor's sign. Integers only; 0 where the divisor is 0.
+    /// What a quotient rounded down leaves, of the divisor's sign, as Python's `%`. Where the divisor is 0, as `Rem`.
     Mod,
     /// Bitwise and; of booleans logical.
     And,
@@ -238,8 +239,8 @@ impl Binary {
 
     /// Whether it is defined on floating-point numbers.
     pub const fn takes_floats(self) -> bool {
-        use Binary::{And, Mod, Or, Rem, ShiftLeft, ShiftRight, Xor};
-        !matches!(self, And | Mod | Or | Rem | ShiftLeft | ShiftRight | Xor)
+        use Binary::{And, Or, ShiftLeft, ShiftRight, Xor};
+        !matches!(self, And | Or | ShiftLeft | ShiftRight | Xor)
     }
 
     /// Whether the operands may be exchanged.

@@ -192,6 +192,11 @@ pub enum Op {
         /// The new type.
         to: DType,
     },
+    /// The same bits as another element type of the same size; not as booleans, which are 0 or 1. Input: tensor.
+    Bitcast {
+        /// The new type.
+        to: DType,
+    },
     /// The input unchanged.
     Identity,
     /// The results of one of two regions, of which only the chosen one is computed. Inputs: a boolean of one element, and what
@@ -242,6 +247,7 @@ impl Op {
             Op::ChannelShuffle { .. } => "channel_shuffle",
             Op::Resize(_) => "resize",
             Op::Cast { .. } => "cast",
+            Op::Bitcast { .. } => "bitcast",
             Op::Identity => "identity",
             Op::If { .. } => "if",
             Op::Loop(_) => "loop",
@@ -272,6 +278,7 @@ impl Op {
             | Op::ChannelShuffle { .. }
             | Op::Resize(_)
             | Op::Cast { .. }
+            | Op::Bitcast { .. }
             | Op::Identity => (1, 1),
         }
     }

@@ -8,6 +8,7 @@ mod movement;
 mod parts;
 mod products;
 mod reductions;
+mod remainder;
 mod strassen;
 mod types;
 mod views;

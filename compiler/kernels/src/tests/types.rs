@@ -124,6 +124,11 @@ fn comparisons_choices_and_conversions() {
             run(Op::Cast { to }, vec![tensor(&mut numbers, dtype, &[3, 7])]);
         }
     }
+    for (from, to) in TYPES.iter().flat_map(|&from| TYPES.map(|to| (from, to))) {
+        if from.bytes() == to.bytes() && to != DType::Bool {
+            run(Op::Bitcast { to }, vec![tensor(&mut numbers, from, &[3, 7])]);
+        }
+    }
     let edges = [
         f32::NAN,
         f32::INFINITY,

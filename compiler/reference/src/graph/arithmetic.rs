@@ -91,6 +91,13 @@ pub(super) fn binary_f64(op: Binary, a: f64, b: f64) -> f64 {
         Binary::Min => min(a, b),
         Binary::Max => max(a, b),
         Binary::Pow => a.powf(b),
+        // Exact: the remainder of two f32 is one.
+        Binary::Rem => a % b,
+        Binary::Mod => match a % b {
+            0.0 => 0f64.copysign(b),
+            r if (r < 0.0) != (b < 0.0) => r + b,
+            r => r,
+        },
         Binary::Prelu => {
             if a > 0.0 {
                 a

@@ -44,3 +44,9 @@ pub(super) fn cast(x: &Tensor, to: DType) -> Result<Tensor, EvaluateError> {
     };
     Ok(Tensor::new(x.shape().clone(), data).map_err(InferError::from)?)
 }
+
+/// The same bits as another type of the same size.
+pub(super) fn bitcast(x: &Tensor, to: DType) -> Result<Tensor, EvaluateError> {
+    let data = TensorData::from_le_bytes(to, &x.data().to_le_bytes());
+    Ok(Tensor::new(x.shape().clone(), data).map_err(InferError::from)?)
+}

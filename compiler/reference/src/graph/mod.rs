@@ -122,6 +122,7 @@ pub fn evaluate(op: &Op, inputs: &[&Tensor]) -> Result<Tensor, EvaluateError> {
         (Op::ChannelShuffle { groups, axis }, [x]) => movement::channel_shuffle(x, *groups, *axis),
         (Op::Resize(resize), [x]) => resize::resize(resize, op, x, output),
         (Op::Cast { to }, [x]) => cast::cast(x, *to),
+        (Op::Bitcast { to }, [x]) => cast::bitcast(x, *to),
         (Op::Identity, [x]) => Ok((*x).clone()),
         // Inference has refused every other number of inputs; an error is still better than a panic.
         _ => Err(InferError::Invalid(format!("{} applied to {} inputs", op.name(), inputs.len())).into()),

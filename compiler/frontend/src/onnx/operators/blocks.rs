@@ -31,17 +31,18 @@ pub(super) fn depth_to_space(importer: &mut Importer, node: &Node) -> Result<Vec
     Ok(vec![importer.reshape(node, y, &[n, depth, h * block, w * block])?])
 }
 
-/// Blocks as channels, their rows and columns as the outer part. Later operator sets have another order as well.
+/// Blocks as channels, their rows and columns as the outer part ("DCR") or the inner ("CRD").
 pub(super) fn space_to_depth(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
-    let mode = node.attributes.text("mode", "DCR")?;
-    if mode != "DCR" {
-        return unsupported(format!("mode '{}'", mode.escape_debug()));
-    }
+    let perm = match node.attributes.text("mode", "DCR")?.as_str() {
+        "DCR" => vec![0, 3, 5, 1, 2, 4],
+        "CRD" => vec![0, 1, 3, 5, 2, 4],
+        other => return unsupported(format!("mode '{}'", other.escape_debug())),
+    };
     let ([n, c, h, w], block) = blocks(importer, node)?;
     if !h.is_multiple_of(block) || !w.is_multiple_of(block) {
         return invalid(format!("an image of {h} by {w} in blocks of {block}"));
     }
     let y = importer.reshape(node, node.input(0)?, &[n, c, h / block, block, w / block, block])?;
-    let y = importer.add(node, Op::Transpose { perm: vec![0, 3, 5, 1, 2, 4] }, &[y])?;
+    let y = importer.add(node, Op::Transpose { perm }, &[y])?;
     Ok(vec![importer.reshape(node, y, &[n, c * block * block, h / block, w / block])?])
 }

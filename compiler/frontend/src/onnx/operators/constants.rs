@@ -78,3 +78,9 @@ pub(super) fn range(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, 
         importer.add(node, Op::Cast { to: dtype }, &[range])?
     }])
 }
+
+/// Whether an optional value is there: a tensor always is, an input left out never.
+pub(super) fn has_element(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let there = node.optional(0).is_some();
+    Ok(vec![importer.number(node, DType::Bool, f32::from(u8::from(there)))?])
+}

@@ -168,6 +168,15 @@ pub(super) fn swish(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, 
 }
 
 /// `x * tanh(softplus(x))`.
+pub(super) fn swiglu(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let (a, b) = (node.input(0)?, node.input(1)?);
+    if importer.ty(a) != importer.ty(b) {
+        return invalid(format!("{} and {}", importer.ty(a), importer.ty(b)));
+    }
+    let gate = swish(importer, node)?[0];
+    Ok(vec![importer.binary(node, Binary::Mul, gate, b)?])
+}
+
 pub(super) fn mish(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
     let soft = importer.add(node, Op::Unary(Unary::Softplus), &[x])?;

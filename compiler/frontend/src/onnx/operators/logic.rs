@@ -4,7 +4,7 @@ use avocet_ir::Value;
 use avocet_ir::op::{Binary, Comparison, Op, Unary};
 use avocet_ir::tensor::{DType, Tensor};
 
-use super::super::attributes::{Problem, invalid, unsupported};
+use super::super::attributes::{Problem, invalid};
 use super::super::import::{Importer, Node};
 
 impl Importer<'_> {
@@ -88,12 +88,9 @@ pub(super) fn select(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
     Ok(vec![importer.choose(node, node.input(0)?, node.input(1)?, node.input(2)?)?])
 }
 
-/// Remainders of integers: of the divisor's sign, as in Python, or of the dividend's if `fmod` is set.
+/// Remainders: of the divisor's sign, as in Python, or of the dividend's if `fmod` is set.
 pub(super) fn remainder(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let (x, y) = (node.input(0)?, node.input(1)?);
-    if importer.ty(x).dtype == DType::F32 {
-        return unsupported("remainders of floating-point numbers");
-    }
     let function = if node.attributes.flag("fmod", false)? { Binary::Rem } else { Binary::Mod };
     Ok(vec![importer.binary(node, function, x, y)?])
 }

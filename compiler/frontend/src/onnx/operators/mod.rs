@@ -9,6 +9,7 @@ mod building;
 mod constants;
 mod control;
 mod convolution;
+mod determinant;
 mod elementwise;
 mod gather;
 mod logic;
@@ -20,11 +21,13 @@ mod products;
 mod quantization;
 mod recurrent;
 mod reductions;
+mod resampling;
 mod resize;
 mod sampling;
 mod shapes;
 mod signals;
 mod spatial;
+mod states;
 mod unpooling;
 mod volumes;
 
@@ -65,6 +68,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Attention", since(23), attention::attention),
     ("AveragePool", ALL, spatial::pool),
     ("BatchNormalization", ALL, normalization::batch),
+    ("BitCast", since(26), shapes::bit_cast),
     ("BitShift", since(11), logic::bits),
     ("BitwiseAnd", since(18), logic::bits),
     ("BitwiseNot", since(18), logic::bits),
@@ -73,8 +77,10 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("BlackmanWindow", since(17), signals::window),
     ("Cast", ALL, shapes::cast),
     ("CastLike", since(15), shapes::cast_like),
+    ("CausalConvWithState", since(26), states::causal_conv),
     ("Ceil", ALL, elementwise::unary),
     ("Celu", since(12), elementwise::celu),
+    ("CenterCropPad", since(18), movement::center_crop_pad),
     ("Clip", ALL, elementwise::clip),
     ("Col2Im", since(18), unpooling::col2im),
     ("Concat", ALL, movement::concat),
@@ -91,6 +97,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("DeformConv", since(19), sampling::deformed),
     ("DepthToSpace", ALL, blocks::depth_to_space),
     ("DequantizeLinear", since(10), quantization::dequantize),
+    ("Det", since(11), determinant::determinant),
     ("Div", ALL, elementwise::binary),
     ("Dropout", ALL, movement::dropout),
     ("DynamicQuantizeLinear", since(11), quantization::dynamic),
@@ -125,10 +132,12 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("IsInf", since(10), logic::is_inf),
     ("IsNaN", since(9), logic::is_nan),
     ("LSTM", ALL, recurrent::lstm),
+    ("LRN", ALL, normalization::local_response),
     ("LayerNormalization", since(17), normalization::layer),
     ("LeakyRelu", ALL, elementwise::unary),
     ("Less", ALL, logic::compare),
     ("LessOrEqual", since(12), logic::compare),
+    ("LinearAttention", since(26), states::linear_attention),
     ("Log", ALL, elementwise::unary),
     ("LogSoftmax", ALL, reductions::softmax),
     ("Loop", ALL, control::repetition),
@@ -150,6 +159,8 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("NegativeLogLikelihoodLoss", since(12), losses::negative_log_likelihood),
     ("Not", ALL, logic::bits),
     ("OneHot", since(9), positions::one_hot),
+    ("OptionalGetElement", since(15), movement::identity),
+    ("OptionalHasElement", since(15), constants::has_element),
     ("Or", ALL, logic::bits),
     ("PRelu", ALL, elementwise::prelu),
     ("Pad", ALL, movement::pad),
@@ -174,6 +185,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Relu", ALL, elementwise::unary),
     ("Reshape", ALL, shapes::reshape),
     ("Resize", since(10), resize::resize),
+    ("ReverseSequence", since(10), positions::reverse_sequence),
     ("RoiAlign", since(10), sampling::roi_align),
     ("RotaryEmbedding", since(23), attention::rotary),
     ("Round", since(11), elementwise::unary),
@@ -201,9 +213,11 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Squeeze", ALL, shapes::squeeze),
     ("Sub", ALL, elementwise::binary),
     ("Sum", ALL, elementwise::variadic),
+    ("SwiGLU", since(26), elementwise::swiglu),
     ("Swish", since(24), elementwise::swish),
     ("Tan", ALL, elementwise::unary),
     ("Tanh", ALL, elementwise::unary),
+    ("TensorScatter", since(24), states::tensor_scatter),
     ("ThresholdedRelu", since(10), logic::thresholded_relu),
     ("Tile", ALL, movement::tile),
     ("TopK", ALL, positions::top_k),

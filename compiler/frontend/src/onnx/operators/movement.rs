@@ -22,7 +22,13 @@ pub(super) fn dropout(importer: &mut Importer, node: &Node) -> Result<Vec<Value>
         None => false,
     };
     if training {
-        return unsupported("training");
+        let ratio = match node.optional(1) {
+            Some(ratio) => importer.floats(ratio, "a ratio")?.first().copied().unwrap_or(0.5),
+            None => 0.5,
+        };
+        if ratio != 0.0 {
+            return unsupported("training");
+        }
     }
     let mut results = identity(importer, node)?;
     if node.proto.output.len() > 1 && importer.opset >= 10 {
@@ -159,8 +165,11 @@ pub(super) fn pad(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Pr
         None if given.len() == pads.len() => pads = given,
         None => return invalid(format!("{} pads for rank {rank}", given.len())),
     }
+    let computed = node.optional(2).filter(|&value| importer.graph.as_constant(value).is_none());
     let mode = match node.attributes.text("mode", "constant")?.as_str() {
+        "wrap" => return wrapped(importer, node, x, &pads),
         "constant" => PadMode::Constant(match node.optional(2) {
+            Some(_) if computed.is_some() => 0.0,
             Some(value) => importer.floats(value, "a value")?.first().copied().unwrap_or(0.0),
             None => node.attributes.float("value", 0.0)?,
         }),
@@ -184,7 +193,58 @@ pub(super) fn pad(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Pr
     if amounts.iter().all(|&a| a == (0, 0)) {
         return Ok(vec![x]);
     }
-    Ok(vec![importer.add(node, Op::Pad { amounts, mode }, &[x])?])
+    let y = importer.add(node, Op::Pad { amounts: amounts.clone(), mode }, &[x])?;
+    let Some(value) = computed.filter(|_| matches!(mode, PadMode::Constant(_))) else { return Ok(vec![y]) };
+    // A value that is computed goes where there is no element of the input.
+    let inside = importer.number(node, DType::Bool, 1.0)?;
+    let inside = importer.broadcast(node, inside, importer.ty(x).dims())?;
+    let inside = importer.padded(node, inside, amounts, 0.0)?;
+    let value = importer.reshape(node, value, &[])?;
+    Ok(vec![importer.choose(node, inside, y, value)?])
+}
+
+/// The tensor repeated in all directions, and of that what the amounts say.
+fn wrapped(importer: &mut Importer, node: &Node, x: Value, pads: &[i64]) -> Result<Vec<Value>, Problem> {
+    let shape = importer.ty(x).shape;
+    let mut y = x;
+    for (axis, &extent) in shape.dims().iter().enumerate() {
+        let (before, after) = (pads[axis], pads[axis + shape.rank()]);
+        if (before, after) == (0, 0) {
+            continue;
+        }
+        let length = before.checked_add(after).and_then(|both| both.checked_add_unsigned(extent as u64));
+        let Some(length) = length.and_then(|length| usize::try_from(length).ok()).filter(|_| extent > 0)
+        else {
+            return invalid(format!("pads {pads:?} of {shape}"));
+        };
+        let places =
+            importer.table(node, &[length], |at| (at[0] as i64 - before).rem_euclid(extent as i64))?;
+        y = importer.add(node, Op::Gather { axis }, &[y, places])?;
+    }
+    Ok(vec![y])
+}
+
+/// The middle of a tensor, or zeros around it, so that axes have given sizes.
+pub(super) fn center_crop_pad(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let x = node.input(0)?;
+    let shape = importer.ty(x).shape;
+    let sizes = importer.integers(node.input(1)?, "a shape")?;
+    let axes = match node.attributes.ints("axes")? {
+        Some(axes) => axes.iter().map(|&a| axis(a, shape.rank())).collect::<Result<Vec<_>, _>>()?,
+        None => (0..shape.rank()).collect(),
+    };
+    if axes.len() != sizes.len() {
+        return invalid(format!("sizes {sizes:?} for {} axes", axes.len()));
+    }
+    let mut y = x;
+    let mut amounts = vec![(0, 0); shape.rank()];
+    for (&axis, &wanted) in axes.iter().zip(&sizes) {
+        let (extent, wanted) = (shape[axis], size("a size", wanted, 0)?);
+        let (more, less) = (wanted.saturating_sub(extent), extent.saturating_sub(wanted));
+        y = importer.part(node, y, axis, (if wanted == 0 { 0 } else { less / 2 }, extent - less))?;
+        amounts[axis] = (more / 2, more - more / 2);
+    }
+    Ok(vec![importer.padded(node, y, amounts, 0.0)?])
 }
 
 /// The shape broadcasts both ways.

@@ -1,17 +1,17 @@
 //! Normalisations. Batch normalisation has an operator; the others are written out in reductions and arithmetic.
 
 use avocet_ir::Value;
-use avocet_ir::op::{Binary, Op, ReduceKind, Unary};
+use avocet_ir::op::{Binary, Layout, Op, Padding, Pool, PoolKind, ReduceKind, Unary};
 use avocet_ir::tensor::Tensor;
 
 use super::super::attributes::{Problem, invalid, size, unsupported};
 use super::super::import::{Importer, Node};
 use super::axis;
 
-/// In inference; what training would return besides is left out.
+/// Batch normalisation, in inference and with the statistics of a batch.
 pub(super) fn batch(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     if node.attributes.flag("training_mode", false)? {
-        return unsupported("training");
+        return batch_in_training(importer, node);
     }
     if !node.attributes.flag("spatial", true)? {
         return unsupported("statistics for each element");
@@ -22,6 +22,57 @@ pub(super) fn batch(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, 
     }
     let op = Op::BatchNorm { epsilon: node.attributes.float("epsilon", 1e-5)?, axis: 1 };
     Ok(vec![importer.add(node, op, &inputs)?])
+}
+
+/// With the statistics of the batch itself, which also move the running ones.
+fn batch_in_training(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let x = node.input(0)?;
+    let ty = importer.ty(x);
+    let &[_, channels, ..] = ty.dims() else { return invalid(format!("{ty} has no channels")) };
+    let axes: Vec<usize> = (0..ty.shape.rank()).filter(|&axis| axis != 1).collect();
+    let mean = importer.reduced(node, ReduceKind::Mean, x, &axes)?;
+    let centred = importer.binary(node, Binary::Sub, x, mean)?;
+    let squares = importer.binary(node, Binary::Mul, centred, centred)?;
+    let variance = importer.reduced(node, ReduceKind::Mean, squares, &axes)?;
+    let (mean, variance) =
+        (importer.reshape(node, mean, &[channels])?, importer.reshape(node, variance, &[channels])?);
+    let inputs = [x, node.input(1)?, node.input(2)?, mean, variance];
+    let mut results = batch_of_computed(importer, node, &inputs)?;
+    let momentum = node.attributes.float("momentum", 0.9)?;
+    for (running, now) in [(node.input(3)?, mean), (node.input(4)?, variance)] {
+        let kept = importer.with_number(node, Binary::Mul, running, momentum)?;
+        let new = importer.with_number(node, Binary::Mul, now, 1.0 - momentum)?;
+        results.push(importer.binary(node, Binary::Add, kept, new)?);
+    }
+    Ok(results)
+}
+
+/// `x / (bias + alpha * mean of squares)^beta`, the mean over neighbouring channels.
+pub(super) fn local_response(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let x = node.input(0)?;
+    let ty = importer.ty(x);
+    let a = node.attributes;
+    let window = size("size", a.int("size", 0)?, 1)?;
+    let Some((&[batch, channels], rest)) = ty.dims().split_first_chunk() else {
+        return invalid(format!("{ty} has no channels"));
+    };
+    let squares = importer.binary(node, Binary::Mul, x, x)?;
+    let rows = importer.reshape(node, squares, &[batch, 1, channels, rest.iter().product()])?;
+    let mean = Pool {
+        kind: PoolKind::Average { count_padding: true },
+        window: [window, 1],
+        strides: [1; 2],
+        dilations: [1; 2],
+        padding: Padding { top: (window - 1) / 2, bottom: window / 2, left: 0, right: 0 },
+        ceil_mode: false,
+        layout: Layout::Nchw,
+    };
+    let mean = importer.add(node, Op::Pool(mean), &[rows])?;
+    let mean = importer.reshape(node, mean, ty.dims())?;
+    let scaled = importer.with_number(node, Binary::Mul, mean, a.float("alpha", 1e-4)?)?;
+    let sum = importer.with_number(node, Binary::Add, scaled, a.float("bias", 1.0)?)?;
+    let divisor = importer.with_number(node, Binary::Pow, sum, a.float("beta", 0.75)?)?;
+    Ok(vec![importer.binary(node, Binary::Div, x, divisor)?])
 }
 
 /// The same with parameters that are computed: written out.

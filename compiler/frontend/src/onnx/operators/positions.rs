@@ -277,6 +277,29 @@ pub(super) fn gather_nd(importer: &mut Importer, node: &Node) -> Result<Vec<Valu
     Ok(vec![importer.add(node, Op::Gather { axis: 0 }, &[x, rows])?])
 }
 
+/// The first elements of each sequence, as many as it has, in the opposite order.
+pub(super) fn reverse_sequence(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let (x, lengths) = (node.input(0)?, node.input(1)?);
+    let shape = importer.ty(x).shape;
+    let (time, batch) = (node.attributes.int("time_axis", 0)?, node.attributes.int("batch_axis", 1)?);
+    let (false, (0 | 1, 0 | 1)) = (time == batch || shape.rank() < 2, (time, batch)) else {
+        return invalid(format!("sequences along axis {time} and a batch along axis {batch} of {shape}"));
+    };
+    let (time, batch) = (time as usize, batch as usize);
+    let mut dims = [1, 1];
+    dims[batch] = shape[batch];
+    let lengths = importer.reshape(node, lengths, &dims)?;
+    let places = importer.places(node, time, 2, shape[time])?;
+    let within = importer.compare(node, Comparison::Less, places, lengths)?;
+    let last = importer.with_integer(node, Binary::Sub, lengths, 1)?;
+    let mirrored = importer.binary(node, Binary::Sub, last, places)?;
+    let place = importer.choose(node, within, mirrored, places)?;
+    let numbers = importer.along(node, place, &Shape::new(&shape.dims()[..2])?, time)?;
+    let rows = [&[shape[0] * shape[1]], &shape.dims()[2..]].concat();
+    let x = importer.reshape(node, x, &rows)?;
+    Ok(vec![importer.add(node, Op::Gather { axis: 0 }, &[x, numbers])?])
+}
+
 /// How arriving elements join those that are there.
 fn joining(node: &Node) -> Result<Option<Binary>, Problem> {
     Ok(match node.attributes.text("reduction", "none")?.as_str() {

@@ -15,6 +15,8 @@ use super::{axis, convolution, spatial};
 /// Elements that one product of f32 is over. Differences of 8-bit integers are at most 255 apart from 0, so 256 would do; fewer,
 /// since Strassen's method adds operands before it multiplies them.
 const EXACT: usize = 64;
+/// Elements that a product of integers may be over.
+const MOST: usize = 1 << 18;
 
 /// A scale or a zero point, as it applies to the elements of a tensor: one for all, one for each place of an axis, or one for
 /// each block along it.
@@ -165,6 +167,11 @@ fn exact_product(importer: &mut Importer, node: &Node, a: Value, b: Value) -> Re
         return invalid(format!("a product of {left} and {right}"));
     }
     let depth = left[left.rank() - 1];
+    if depth > MOST {
+        return unsupported(format!(
+            "products of integers over {depth} elements; at most {MOST} are supported"
+        ));
+    }
     let mut sums = Vec::new();
     for start in (0..depth.max(1)).step_by(EXACT) {
         let part = (start, EXACT.min(depth - start));

@@ -152,7 +152,8 @@ impl Rows {
             return invalid(format!("{ty} is not of images"));
         };
         let shape = Shape::new(spatial)?;
-        if shape.elements() == 0 || ty.dtype != DType::F32 {
+        // Each dimension multiplies the combinations of taps.
+        if shape.elements() == 0 || ty.dtype != DType::F32 || shape.rank() > 3 {
             return unsupported(format!("sampling of {ty}"));
         }
         let flat = importer.reshape(node, x, &[batch, channels, shape.elements()])?;
@@ -240,7 +241,7 @@ pub(super) fn grid_sample(importer: &mut Importer, node: &Node) -> Result<Vec<Va
         if mode == "nearest" {
             at = importer.unary(node, Unary::Round, at)?;
         }
-        // The coordinate moves before its elements do; only one that is beyond the border.
+        // A coordinate beyond the border moves before its elements do; in cubic mode only they move, as in ONNX Runtime.
         let (low, high) = if aligned { (0.0, extent as f32 - 1.0) } else { (-0.5, extent as f32 - 0.5) };
         let moved = match outside {
             Outside::Zeros => at,
@@ -250,7 +251,7 @@ pub(super) fn grid_sample(importer: &mut Importer, node: &Node) -> Result<Vec<Va
             }
             Outside::Reflection { at_elements } => reflected(importer, node, at, (extent, at_elements))?,
         };
-        if outside != Outside::Zeros {
+        if outside != Outside::Zeros && !matches!(mode.as_str(), "cubic" | "bicubic") {
             let (low, high) =
                 (importer.number(node, DType::F32, low)?, importer.number(node, DType::F32, high)?);
             let below = importer.compare(node, Comparison::Less, at, low)?;
@@ -351,8 +352,10 @@ pub(super) fn roi_align(importer: &mut Importer, node: &Node) -> Result<Vec<Valu
             length = importer.with_number(node, Binary::Max, length, 1.0)?;
         }
         let bin = importer.with_number(node, Binary::Div, length, to[axis] as f32)?;
-        let steps = (0..to[axis] * samples).map(|i| (i as f32 + 0.5) / samples as f32).collect::<Vec<_>>();
-        let steps = importer.floats_of(node, &[1, to[axis] * samples], steps)?;
+        let places = to[axis].saturating_mul(samples);
+        importer.afford(places.saturating_mul(4))?;
+        let steps = (0..places).map(|i| (i as f32 + 0.5) / samples as f32).collect();
+        let steps = importer.floats_of(node, &[1, places], steps)?;
         let steps = importer.binary(node, Binary::Mul, steps, bin)?;
         let at = importer.binary(node, Binary::Add, start, steps)?;
         // Samples up to an element outside count as on the edge, others as zero.
@@ -447,7 +450,8 @@ pub(super) fn deformed(importer: &mut Importer, node: &Node) -> Result<Vec<Value
                 0 => (at[1] / width, at[2] / to_columns),
                 _ => (at[1] % width, at[2] % to_columns),
             };
-            (point * strides[axis] + tap * dilations[axis]) as i64 - before[axis] as i64
+            let at = point.saturating_mul(strides[axis]).saturating_add(tap.saturating_mul(dilations[axis]));
+            (at as i64).saturating_sub(before[axis] as i64)
         })?;
         let start = importer.cast(node, start, DType::F32)?;
         let at = importer.binary(node, Binary::Add, start, moved)?;

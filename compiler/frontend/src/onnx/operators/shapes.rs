@@ -4,7 +4,7 @@ use avocet_ir::Value;
 use avocet_ir::op::Op;
 use avocet_ir::tensor::{DType, Tensor};
 
-use super::super::attributes::{Problem, invalid};
+use super::super::attributes::{Problem, invalid, unsupported};
 use super::super::import::{Importer, Node};
 use super::super::tensors;
 use super::{axes, axis};
@@ -115,6 +115,18 @@ pub(super) fn cast(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, P
     let number = node.attributes.int("to", 0)?;
     let to = tensors::dtype(i32::try_from(number).unwrap_or(0)).map_err(Problem::Unsupported)?;
     cast_to(importer, node, to)
+}
+
+/// The same bits as another element type.
+pub(super) fn bit_cast(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
+    let x = node.input(0)?;
+    let number = i32::try_from(node.attributes.int("to", 0)?).unwrap_or(0);
+    let to = tensors::dtype(number).map_err(Problem::Unsupported)?;
+    match (tensors::is_narrowed(number), importer.ty(x).dtype == to) {
+        (true, _) => unsupported(format!("the bits of {} as a type that is f32 here", importer.ty(x))),
+        (false, true) => Ok(vec![x]),
+        (false, false) => Ok(vec![importer.add(node, Op::Bitcast { to }, &[x])?]),
+    }
 }
 
 /// Conversion to the element type of the second input.

@@ -183,9 +183,9 @@ pub(super) fn dft(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Pr
 pub(super) fn stft(importer: &mut Importer, node: &Node) -> Result<Vec<Value>, Problem> {
     let x = node.input(0)?;
     let ty = importer.ty(x);
-    let (signal, parts) = match ty.dims() {
-        &[_, signal] => (signal, 1),
-        &[_, signal, parts] => (signal, parts),
+    let (signal, parts) = match *ty.dims() {
+        [_, signal] => (signal, 1),
+        [_, signal, parts] => (signal, parts),
         _ => return invalid(format!("a signal {ty}")),
     };
     let step = number(importer, node, 1, "a step")?;

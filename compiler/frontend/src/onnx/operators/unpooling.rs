@@ -124,7 +124,7 @@ pub(super) fn col2im(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
     let pads = given("pads", 0, spatial * 2, 0)?;
     let &[batch, rows, positions] = ty.dims() else { return invalid(format!("blocks {ty}")) };
     let taps = Shape::new(block.clone())?.elements();
-    if block.len() != spatial || taps == 0 || !rows.is_multiple_of(taps) {
+    if block.len() != spatial || rows == 0 || !rows.is_multiple_of(taps) {
         return invalid(format!("blocks {ty} of {block:?} in an image of {image:?}"));
     }
     let (mut padded, mut counts) = (Vec::new(), Vec::new());

@@ -187,8 +187,10 @@ pub(super) fn transposed(importer: &mut Importer, node: &Node) -> Result<Vec<Val
     let further = triple(node, "output_padding", 0, 0)?;
     let mut spread = x;
     for (i, along) in along.iter().enumerate() {
-        let reach = ((along.window - 1) * along.dilation) as i64;
-        let pads = [reach - along.before as i64, reach - along.after as i64 + further[i] as i64];
+        let signed = |amount: usize| i64::try_from(amount).unwrap_or(i64::MAX);
+        let reach = signed((along.window - 1).saturating_mul(along.dilation));
+        let after = reach.saturating_sub(signed(along.after)).saturating_add(signed(further[i]));
+        let pads = [reach.saturating_sub(signed(along.before)), after];
         spread = convolution::spread_along(importer, node, spread, i + 2, along.stride, pads)?;
     }
     let flipped = convolution::flipped(importer, node, w, groups)?;
