@@ -127,7 +127,9 @@ fn a_c_program_gives_sizes_and_wrong_ones_write_nothing() {
         command.args([standard, "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"]).arg(folder.path());
         if compiler == "c++" {
             // C's way to allocate is no C++; the header is what is checked.
-            command.args(["-fsyntax-only", "-fpermissive", "-Wno-error", "-w", "-x", "c++"]).arg(file("host.c"));
+            command
+                .args(["-fsyntax-only", "-fpermissive", "-Wno-error", "-w", "-x", "c++"])
+                .arg(file("host.c"));
             run(&mut command).unwrap_or_else(|e| panic!("{e}"));
             continue;
         }

@@ -240,8 +240,6 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use std::sync::Arc;
-
     use super::*;
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {

@@ -110,7 +110,6 @@ impl Op {
                 out.push(("scales", format!("[{},{}]", scales[0], scales[1])));
                 out.push(("layout", layout.to_string()));
             }
-            Op::Cast { to } => out.push(("to", to.to_string())),
             Op::Loop(Loop { count, limited, conditional, carried, scanned, stacked, .. }) => {
                 out.push(("count", count.to_string()));
                 for (key, set) in [("limited", limited), ("conditional", conditional)] {

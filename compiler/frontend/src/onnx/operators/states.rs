@@ -6,7 +6,7 @@ use avocet_ir::tensor::DType;
 
 use super::super::attributes::{Problem, invalid, size, unsupported};
 use super::super::import::{Importer, Node};
-use super::{axis, convolution};
+use super::axis;
 
 /// Steps of a recurrence that are written out.
 const MOST_STEPS: usize = 128;
@@ -38,7 +38,7 @@ pub(super) fn causal_conv(importer: &mut Importer, node: &Node) -> Result<Vec<Va
         groups: channels,
         layout: Layout::Nchw,
     };
-    let mut y = convolution::add(importer, node, conv, row, kernel)?;
+    let mut y = importer.add(node, Op::Conv(conv), &[row, kernel])?;
     if let Some(bias) = node.optional(2) {
         let bias = importer.reshape(node, bias, &[channels, 1, 1])?;
         y = importer.binary(node, Binary::Add, y, bias)?;
