@@ -6,6 +6,7 @@
 //!
 //! A generator is added as one file and one line in [`lower()`]'s table.
 
+mod attention;
 mod chain;
 mod depthwise;
 mod direct;

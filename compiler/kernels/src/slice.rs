@@ -49,6 +49,8 @@ impl Slice<'_> {
             pitch: self.pitch,
             pitches: self.pitches.clone(),
             plane: self.whole.plane,
+            strides: self.whole.strides.clone(),
+            own_strides: self.whole.own_strides.clone(),
             schedule: self.whole.schedule,
         }
     }

@@ -19,6 +19,7 @@ pub mod tuned;
 
 mod activations;
 mod affine;
+mod attention;
 mod channel_shuffle;
 mod concat;
 mod constant_folding;
@@ -36,6 +37,7 @@ mod reshapes;
 mod results;
 mod rewrite;
 mod strassen;
+mod strides;
 mod tile;
 mod transposes;
 mod views;

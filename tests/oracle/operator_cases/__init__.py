@@ -1,6 +1,7 @@
 """The operator cases, by the kind of operator. Each module's `add_cases` adds its cases to a `suite.Suite`."""
 
 from . import (
+    attention,
     blocks,
     convolution,
     elementwise,
@@ -25,5 +26,6 @@ MODULES = [
     rearrangement,
     images,
     blocks,
+    attention,
     special_values,
 ]

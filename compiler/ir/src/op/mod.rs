@@ -144,6 +144,12 @@ pub enum Op {
         /// The axis.
         axis: usize,
     },
+    /// Attention: `softmax(q k^T * scale + mask) v`, the softmax over the keys. Inputs: q `[.., m, d]`, k `[.., n, d]`,
+    /// v `[.., n, e]` with the same leading dimensions, and perhaps a mask that broadcasts to the scores `[.., m, n]`.
+    Attention {
+        /// Factor of the products, a number above 0.
+        scale: f32,
+    },
     /// Permutation of the dimensions: output dimension `i` is input dimension `perm[i]`. Input: tensor.
     Transpose {
         /// The permutation.
@@ -221,6 +227,7 @@ impl Op {
             Op::Gather { .. } => "gather",
             Op::Scatter { .. } => "scatter",
             Op::Softmax { .. } => "softmax",
+            Op::Attention { .. } => "attention",
             Op::Transpose { .. } => "transpose",
             Op::Reshape { .. } => "reshape",
             Op::Broadcast { .. } => "broadcast",
@@ -240,6 +247,7 @@ impl Op {
             Op::Input(_) | Op::Constant(_) => (0, 0),
             Op::Conv(_) | Op::MatMul { .. } | Op::Binary(_) | Op::Compare(_) | Op::Gather { .. } => (2, 2),
             Op::Select | Op::Scatter { .. } => (3, 3),
+            Op::Attention { .. } => (3, 4),
             Op::BatchNorm { .. } => (5, 5),
             Op::Concat { .. } => (1, usize::MAX),
             Op::Pool(_)
