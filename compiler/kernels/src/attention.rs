@@ -28,6 +28,8 @@ const MOST_CALLS: usize = 64;
 const EVEN: usize = 4;
 /// Distance between rows of scores, in bytes, of whose multiples few rows fall into different sets of the first cache.
 const CROWDED: usize = 1024;
+/// Queries whose powers are made by turns.
+const TOGETHER: usize = 2;
 /// What is added to such a distance: elements of a cache line.
 const LINE: usize = 16;
 
@@ -458,20 +460,30 @@ impl Piece<'_> {
 
     /// Scores become `e^(score - largest)`.
     fn powers(&self, b: &mut KernelBuilder, count: usize, carry: bool) {
+        b.blocks(self.rows, TOGETHER, |b, row, rows| self.powers_of(b, (&row, rows), count, carry));
+    }
+
+    /// The same of a few rows, which take turns.
+    fn powers_of(&self, b: &mut KernelBuilder, (first, rows): (&Affine, usize), count: usize, carry: bool) {
         let lanes = self.heads.schedule.scores.lanes;
         let (buffer, stride) = self.scores;
         let state = self.state;
         let vectors = count.div_ceil(lanes);
-        b.repeat(self.rows, |b, row| {
-            let start = &row * stride;
-            // No score is less, so that one of minus infinity, even all of them, has a power of zero.
-            let least = b.f32(lanes, f32::MIN);
-            let most = b.repeat_carrying(vectors, &[least], |b, i, most| {
-                let score = b.load(lanes, buffer, &start + i * lanes);
-                // NaN may get lost here: its power is NaN whatever it is compared with, and so is the row's sum.
-                vec![b.max(most[0], score)]
-            });
-            let mut most = b.reduce(Horizontal::Max, most[0]);
+        let index = |r: usize, i: &Affine| (first + r) * stride + i * lanes;
+        // No score is less, so that one of minus infinity, even all of them, has a power of zero.
+        let least = vec![b.f32(lanes, f32::MIN); rows];
+        let most = b.repeat_carrying(vectors, &least, |b, i, most| {
+            // NaN may get lost here: its power is NaN whatever it is compared with, and so is the row's sum.
+            let join = |(r, &most): (usize, &ValueId)| {
+                let score = b.load(lanes, buffer, index(r, &i));
+                b.max(most, score)
+            };
+            most.iter().enumerate().map(join).collect()
+        });
+        let mut largest = vec![least[0]; rows];
+        b.interleaved(rows, |b, r| {
+            let row = first + r;
+            let mut most = b.reduce(Horizontal::Max, most[r]);
             if carry {
                 let before = b.load(1, state.buffer, state.largest(&row));
                 most = b.max(most, before);
@@ -479,17 +491,22 @@ impl Piece<'_> {
                 b.store(state.buffer, state.largest(&row), most);
                 b.store(state.buffer, state.factor(&row), power);
             }
-            let largest = b.splat(lanes, most);
-            let scaled = self.scaled(b, largest);
-            let zero = b.f32(lanes, 0.0);
-            let sum = b.repeat_carrying(vectors, &[zero], |b, i, sum| {
-                let index = &start + i * lanes;
-                let score = b.load(lanes, buffer, index.clone());
-                let power = self.power_below(b, scaled, score);
-                b.store(buffer, index, power);
-                vec![b.add(sum[0], power)]
+            largest[r] = b.splat(lanes, most);
+        });
+        let zeros = vec![b.f32(lanes, 0.0); rows];
+        let sums = b.repeat_carrying(vectors, &zeros, |b, i, sums| {
+            let mut next = sums.to_vec();
+            b.interleaved(rows, |b, r| {
+                let score = b.load(lanes, buffer, index(r, &i));
+                let power = self.power(b, largest[r], score);
+                b.store(buffer, index(r, &i), power);
+                next[r] = b.add(sums[r], power);
             });
-            let sum = b.reduce(Horizontal::Add, sum[0]);
+            next
+        });
+        b.interleaved(rows, |b, r| {
+            let row = first + r;
+            let sum = b.reduce(Horizontal::Add, sums[r]);
             if carry {
                 let before = b.load(1, state.buffer, state.sum(&row));
                 let factor = b.load(1, state.buffer, state.factor(&row));
@@ -503,24 +520,10 @@ impl Piece<'_> {
         });
     }
 
-    fn scaled(&self, b: &mut KernelBuilder, score: ValueId) -> ValueId {
-        if self.scale() == 1.0 { score } else { math::scale(b, score, self.scale()) }
-    }
-
+    /// `e^((score - largest) * scale)`.
     fn power(&self, b: &mut KernelBuilder, largest: ValueId, score: ValueId) -> ValueId {
-        let scaled = self.scaled(b, largest);
-        self.power_below(b, scaled, score)
-    }
-
-    /// `e^(score * scale - largest)`.
-    fn power_below(&self, b: &mut KernelBuilder, largest: ValueId, score: ValueId) -> ValueId {
-        let below = if self.scale() == 1.0 {
-            b.sub(largest, score)
-        } else {
-            let factor = b.f32(b.ty(score).lanes, -self.scale());
-            b.mul_add(score, factor, largest)
-        };
-        math::exp_of_negative(b, below)
+        let below = b.sub(largest, score);
+        math::exp_of_distance(b, below, self.scale())
     }
 
     /// Rows of the result: values weighted by the powers, to be divided by the powers' sum; added to what there is where other

@@ -313,7 +313,7 @@ fn dense(extents: &[usize], inner: usize) -> Vec<usize> {
 /// `e^(value - largest)`.
 fn power(b: &mut KernelBuilder, largest: ValueId, value: ValueId) -> ValueId {
     let below = b.sub(largest, value);
-    math::exp_of_negative(b, below)
+    math::exp_of_distance(b, below, 1.0)
 }
 
 /// Softmax: the largest element, the sum of the powers, the quotients. Lanes run along the axis itself when it is the

@@ -25,10 +25,12 @@ const BYTES_PER_CYCLE: usize = 12;
 const BYTES_MOVED_PER_CYCLE: usize = 8;
 /// Cycles of a store of the widest vectors.
 pub(crate) const STORE: usize = 2;
-/// Bytes of scores that exist at a time, of as many queries as that allows.
+/// Bytes of scores that exist at a time, of as many queries as that allows: some half of the first cache.
 const BYTES_OF_SCORES: usize = 24 << 10;
 /// Keys whose scores exist at the same time, at most.
-const KEYS_AT_ONCE: usize = 1024;
+const KEYS_AT_ONCE: usize = 512;
+/// Queries of a block, at least: all keys and values pass by for each block.
+const FEWEST_QUERIES: usize = 24;
 /// The unit of costs, as a part of a cycle.
 pub(crate) const UNIT: usize = 4;
 
@@ -106,12 +108,15 @@ pub(crate) struct Heads {
 }
 
 impl Heads {
-    /// Tiles of the widest vectors, in which the powers are made too, and as many queries as leave the scores in a part of the first cache.
+    /// Tiles of the widest vectors, in which the powers are made too, and as many queries as leave the scores in the first
+    /// cache.
     pub(crate) fn schedule(&self, machine: &Machine) -> Attention {
-        let [scores, values] = [self.scores, self.values].map(|product| tile::widest(product, machine));
+        let scores = tile::widest(self.scores, machine);
         let all = self.scores.columns.next_multiple_of(scores.width());
         let keys = all.min((KEYS_AT_ONCE / scores.width()).max(1) * scores.width());
-        let rows = (BYTES_OF_SCORES / (keys * 4)).next_multiple_of(scores.rows).max(scores.rows);
+        let most = (BYTES_OF_SCORES / (keys * 4)).max(FEWEST_QUERIES);
+        let rows = most.next_multiple_of(scores.rows);
+        let values = tile::widest(Product { rows: rows.min(self.values.rows), ..self.values }, machine);
         Attention { scores, values, rows, keys }
     }
 }
