@@ -200,6 +200,11 @@ pub fn infer(op: &Op, inputs: &[TensorType]) -> Result<Vec<TensorType>, InferErr
             require!(rank_ok(*axis), "softmax over axis {axis} of {x}");
             x.clone()
         }
+        (Op::Normalize { epsilon, .. }, [x]) => {
+            require!(x.dtype == DType::F32 && x.shape.rank() > 0, "normalize of {x}");
+            require!(*epsilon >= 0.0 && epsilon.is_finite(), "normalize with an epsilon of {epsilon}");
+            x.clone()
+        }
         (Op::Attention { scale }, [q, k, v, mask @ ..]) => infer_attention(*scale, [q, k, v], mask)?,
         (Op::Transpose { perm }, [x]) => {
             let mut sorted = perm.clone();

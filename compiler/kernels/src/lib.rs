@@ -19,6 +19,7 @@ mod lower;
 mod math;
 mod microkernel;
 mod movement;
+mod normalize;
 mod pack;
 mod packed_groups;
 mod parts;

@@ -19,8 +19,8 @@ use avocet_ir::{DType, Graph, GraphError, NodeId, TensorType, Value};
 use crate::emitter::Emitter;
 use crate::problem::{Problem, width};
 use crate::{
-    attention, chain, depthwise, direct, elementwise, gemm, movement, packed_groups, parts, pool, positions,
-    reduce, resize, scalars, strassen, winograd,
+    attention, chain, depthwise, direct, elementwise, gemm, movement, normalize, packed_groups, parts, pool,
+    positions, reduce, resize, scalars, strassen, winograd,
 };
 
 /// Why a graph can't be lowered.
@@ -89,6 +89,7 @@ pub(crate) fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), L
         (Op::Reduce { .. }, Schedule::Vector { lanes }) => reduce::generate(problem, lanes, emitter),
         (Op::Resize(_), Schedule::Vector { lanes }) => resize::generate(problem, lanes, emitter),
         (Op::Softmax { .. }, Schedule::Vector { lanes }) => reduce::softmax(problem, lanes, emitter),
+        (Op::Normalize { .. }, Schedule::Vector { lanes }) => normalize::generate(problem, lanes, emitter),
         (Op::Attention { .. }, Schedule::Attention(schedule)) => {
             attention::generate(problem, schedule, emitter)
         }

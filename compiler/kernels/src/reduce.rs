@@ -59,7 +59,7 @@ fn over(
 
 /// Joins `count` elements into totals, which start so; `step` joins the element of a number into sums. Runs have sums of
 /// their own, so that the error grows with the number of runs, not of elements.
-fn in_runs(
+pub(crate) fn in_runs(
     b: &mut KernelBuilder,
     count: usize,
     start: &[ValueId],

@@ -31,6 +31,7 @@ mod gates;
 mod identity;
 mod matmul_operands;
 mod nhwc;
+mod normalization;
 mod padding;
 mod rearrangements;
 mod reshapes;

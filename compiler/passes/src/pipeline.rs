@@ -6,7 +6,8 @@ use thiserror::Error;
 use crate::pass::{Context, Outcome, Pass, PassError};
 use crate::{
     activations, affine, attention, channel_shuffle, concat, constant_folding, dead_code, duplicates,
-    epilogue, gates, identity, matmul_operands, nhwc, padding, rearrangements, reshapes, results, transposes,
+    epilogue, gates, identity, matmul_operands, nhwc, normalization, padding, rearrangements, reshapes,
+    results, transposes,
 };
 
 /// Every pass, in order.
@@ -53,6 +54,8 @@ pub const PIPELINE: &[Pass] = &[
     // Late, when equal things look equal; before epilogues, which make nodes distinct and need sole users.
     Pass { name: "duplicates", run: duplicates::run },
     Pass { name: "dead-code", run: dead_code::run },
+    // Late, when channels are last; before `epilogue`, which would attach the root to a mean.
+    Pass { name: "normalization", run: normalization::run },
     // Late too, when transpositions are where they stay and scales are single numbers; before `epilogue`, which would attach
     // scale and mask to the product of queries and keys.
     Pass { name: "attention", run: attention::run },

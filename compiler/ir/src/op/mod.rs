@@ -144,6 +144,14 @@ pub enum Op {
         /// The axis.
         axis: usize,
     },
+    /// Layer norm without scale and offset, over the last dimension: what an element is above the mean, over the root of the
+    /// mean of the squares of that and epsilon. Input: tensor.
+    Normalize {
+        /// Added to the mean of squares; not below 0.
+        epsilon: f32,
+        /// Whether the mean is taken off; if not, this is root-mean-square norm.
+        centered: bool,
+    },
     /// Attention: `softmax(q k^T * scale + mask) v`, the softmax over the keys. Inputs: q `[.., m, d]`, k `[.., n, d]`,
     /// v `[.., n, e]` with the same leading dimensions, and perhaps a mask that broadcasts to the scores `[.., m, n]`.
     Attention {
@@ -227,6 +235,7 @@ impl Op {
             Op::Gather { .. } => "gather",
             Op::Scatter { .. } => "scatter",
             Op::Softmax { .. } => "softmax",
+            Op::Normalize { .. } => "normalize",
             Op::Attention { .. } => "attention",
             Op::Transpose { .. } => "transpose",
             Op::Reshape { .. } => "reshape",
@@ -257,6 +266,7 @@ impl Op {
             | Op::Rank { .. }
             | Op::Cumulate { .. }
             | Op::Softmax { .. }
+            | Op::Normalize { .. }
             | Op::Transpose { .. }
             | Op::Reshape { .. }
             | Op::Broadcast { .. }

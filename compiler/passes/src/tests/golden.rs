@@ -27,6 +27,7 @@ const GRAPHS: &[Case] = &[
     ("rearrangements", patches_of_an_image),
     ("reshapes", into_a_vector_and_back),
     ("duplicates", one_thing_twice),
+    ("normalization", layer_norm),
     ("attention", attention_of_two_heads),
     ("epilogue", residual_block),
     ("results", results_that_nothing_computes),
@@ -168,6 +169,20 @@ fn attention_scores() -> Graph {
     let (q, k) = (net.input("q", [2, 5, 8]), net.input("k", [2, 6, 8]));
     let k = net.transpose(k, &[0, 2, 1]);
     let y = net.add(Op::MatMul { transpose_a: false, transpose_b: false }, &[q, k]);
+    net.finish(y)
+}
+
+fn layer_norm() -> Graph {
+    let mut net = Network::new();
+    let x = net.input("x", [2, 5, 8]);
+    let mean = net.mean(x, &[2], true);
+    let centered = net.binary(Binary::Sub, x, mean);
+    let square = net.binary(Binary::Mul, centered, centered);
+    let variance = net.mean(square, &[2], true);
+    let epsilon = net.scalar(1e-6);
+    let variance = net.binary(Binary::Add, variance, epsilon);
+    let deviation = net.unary(Unary::Sqrt, variance);
+    let y = net.binary(Binary::Div, centered, deviation);
     net.finish(y)
 }
 

@@ -54,6 +54,7 @@ fn the_observer_sees_every_pass() {
     identity: no change
     duplicates: no change
     dead-code: 2 changes
+    normalization: no change
     attention: no change
     dead-code: no change
     epilogue: 2 changes

@@ -113,6 +113,9 @@ pub fn evaluate(op: &Op, inputs: &[&Tensor]) -> Result<Tensor, EvaluateError> {
         (Op::Gather { axis }, [x, places]) => indices::gather(op, x, places, *axis, output),
         (Op::Scatter { join }, [x, places, rows]) => indices::scatter(op, x, places, rows, *join),
         (Op::Softmax { axis }, [x]) => f32_result(output, normalize::softmax(op, x, *axis)?),
+        (Op::Normalize { epsilon, centered }, [x]) => {
+            f32_result(output, normalize::normalize(op, x, *epsilon, *centered)?)
+        }
         (Op::Attention { scale }, [q, k, v, mask @ ..]) => {
             let result = attention::attention(op, [q, k, v], mask.first().copied(), *scale, output)?;
             f32_result(output, result)
