@@ -236,7 +236,7 @@ pub(crate) fn exp_of_distance(b: &mut KernelBuilder, x: ValueId, factor: f32) ->
     let p = polynomial(
         b,
         r,
-        &[-1.326_465_9e-3, 9.671_566e-3, -5.550_734_7e-2, 2.402_224_1e-1, -6.931_47e-1, 1.0],
+        &[-1.326_465_9e-3, 9.671_566e-3, -5.550_734_7e-2, 2.402_224_1e-1, -6.931_469_7e-1, 1.0],
     );
     let bits = b.bitcast(Element::I32, biased);
     let shift = b.i32(lanes, 23);
@@ -330,7 +330,7 @@ fn erf(b: &mut KernelBuilder, x: ValueId) -> ValueId {
 }
 
 /// The standard normal distribution function, `(1 + erf(x / sqrt(2))) / 2`, to 1e-7 in absolute terms, which is what a GELU
-/// written with erf in f32 has too: `1/2 + x P(t)`, an odd polynomial of least largest error up to 5.2, from where on the
+/// written with erf in f32 has too: `1/2 + x P(t)`, an odd polynomial whose error times x is least up to 5.2, from where on the
 /// result is 0 or 1 within that error. Less than half as long as [`erf`], whose small results are exact.
 fn normal_distribution(b: &mut KernelBuilder, x: ValueId) -> ValueId {
     const LIMIT: f32 = 5.2 * 5.2;
@@ -344,20 +344,19 @@ fn normal_distribution(b: &mut KernelBuilder, x: ValueId) -> ValueId {
         b,
         t,
         &[
-            1.721_97e-4,
-            -5.391_949e-4,
-            6.922_161e-4,
-            -1.045_658_7e-3,
-            2.555_630_2e-3,
-            -4.993_199_4e-3,
-            8.070_533e-3,
-            -1.239_212_6e-2,
-            1.811_687e-2,
-            -2.475_376_6e-2,
-            3.196_453e-2,
-            -3.992_641_3e-2,
-            5.002_600_7e-2,
-            -6.774_378e-2,
+            -3.882_436_7e-4,
+            1.188_689_8e-3,
+            -1.468_750_9e-3,
+            2.005_169_9e-3,
+            -4.542_336e-3,
+            8.365_106e-3,
+            -1.261_965e-2,
+            1.803_876_8e-2,
+            -2.469_884_2e-2,
+            3.197_391_7e-2,
+            -3.993_198_6e-2,
+            5.002_561_6e-2,
+            -6.774_362e-2,
             1.359_499_8e-1,
         ],
     );

@@ -10,6 +10,7 @@ use avocet_ir::tensor::TensorData;
 use crate::emitter::{Emitter, Operand};
 use crate::epilogue::{self, Epilogue};
 use crate::lower::LowerError;
+use crate::math;
 use crate::problem::{Problem, width};
 use crate::reduce::in_runs;
 use crate::view;
@@ -85,12 +86,11 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
             let at = |r: usize| [&coordinates[..], &[&first + r]].concat();
             let starts: Vec<Affine> = (0..count).map(|r| view::index(&at(r), &strides)).collect();
             let rows = Rows { x, starts: &starts, width, lanes, ones };
-            let divisor = |b: &mut KernelBuilder| b.f32(1, width as f32);
+            let share = 1.0 / width as f32;
             let means: Option<Vec<ValueId>> = centered.then(|| {
                 let sums = rows.sums(b, |b, _, value, _, sum| b.add(sum, value));
                 let mean = |sum| {
-                    let divisor = divisor(b);
-                    let mean = b.div(sum, divisor);
+                    let mean = math::scale(b, sum, share);
                     b.splat(lanes, mean)
                 };
                 sums.into_iter().map(mean).collect()
@@ -103,9 +103,8 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
                 b.mul_add(value, value, sum)
             });
             let factor = |sum| {
-                let (divisor, epsilon, one) = (divisor(b), b.f32(1, *epsilon), b.f32(1, 1.0));
-                let variance = b.div(sum, divisor);
-                let variance = b.add(variance, epsilon);
+                let (share, epsilon, one) = (b.f32(1, share), b.f32(1, *epsilon), b.f32(1, 1.0));
+                let variance = b.mul_add(sum, share, epsilon);
                 let deviation = b.unary(UnaryOp::Sqrt, variance);
                 let factor = b.div(one, deviation);
                 b.splat(lanes, factor)
@@ -119,7 +118,7 @@ pub(crate) fn generate(problem: &Problem, lanes: usize, emitter: &mut Emitter) -
                         value = b.sub(value, means[r]);
                     }
                     value = b.mul(value, factors[r]);
-                    let at = [&at(r)[..], &[column.clone()]].concat();
+                    let at = [&at(r)[..], std::slice::from_ref(&column)].concat();
                     let value = epilogue.apply(b, value, &at, valid);
                     b.store_partial(y, index, value, valid);
                 });
