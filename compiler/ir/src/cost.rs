@@ -91,6 +91,14 @@ fn multiply_adds(graph: &Graph, id: NodeId) -> u64 {
             let dims = graph.ty(inputs[0]).dims();
             dims[dims.len() - if *transpose_a { 2 } else { 1 }] as u64
         }
+        // The products of queries and keys, and those of weights and values.
+        Op::Attention { .. } => {
+            let (keys, values) = (graph.ty(inputs[1]).dims(), graph.ty(inputs[2]).dims());
+            let width = |dims: &[usize]| dims.last().map_or(0, |&d| d as u64);
+            let rows = results.checked_div(width(values)).unwrap_or(0);
+            let count = keys[keys.len() - 2] as u64;
+            return rows.saturating_mul(count).saturating_mul(width(keys).saturating_add(width(values)));
+        }
         _ => 0,
     };
     results.saturating_mul(each)

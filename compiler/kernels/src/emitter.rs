@@ -32,6 +32,8 @@ pub struct Emitter {
     pub(crate) calls: Vec<EmittedCall>,
     pub(crate) constants: Vec<TensorData>,
     pub(crate) scratch: Vec<usize>,
+    /// Numbers of the scratch that calls which run at the same time can't share.
+    pub(crate) private: Vec<usize>,
     /// Numbers of the calls that come after a barrier.
     pub(crate) barriers: Vec<usize>,
 }
@@ -47,6 +49,12 @@ impl Emitter {
     pub fn scratch(&mut self, bytes: usize) -> Operand {
         self.scratch.push(bytes);
         Operand::Scratch(self.scratch.len() - 1)
+    }
+
+    /// The same, for calls that leave nothing there for others: when they are dealt out to parts, each part has its own.
+    pub(crate) fn private_scratch(&mut self, bytes: usize) -> Operand {
+        self.private.push(self.scratch.len());
+        self.scratch(bytes)
     }
 
     /// What is called from here on needs what was called before. Generators whose calls may run at the same time put one

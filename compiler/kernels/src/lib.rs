@@ -6,6 +6,7 @@
 //!
 //! A generator is added as one file and one line in [`lower()`]'s table.
 
+mod attention;
 mod chain;
 mod control;
 mod depthwise;
@@ -19,6 +20,7 @@ mod lower;
 mod math;
 mod microkernel;
 mod movement;
+mod normalize;
 mod pack;
 mod packed_groups;
 mod parts;

@@ -19,8 +19,8 @@ use avocet_ir::{DType, Graph, GraphError, NodeId, TensorType, Value};
 use crate::emitter::Emitter;
 use crate::problem::{Problem, width};
 use crate::{
-    chain, control, depthwise, direct, elementwise, gemm, movement, packed_groups, parts, pool, positions,
-    reduce, resize, scalars, strassen, winograd,
+    attention, chain, control, depthwise, direct, elementwise, gemm, movement, normalize, packed_groups,
+    parts, pool, positions, reduce, resize, scalars, strassen, winograd,
 };
 
 /// Why a graph can't be lowered.
@@ -89,6 +89,10 @@ pub(crate) fn generate(problem: &Problem, emitter: &mut Emitter) -> Result<(), L
         (Op::Reduce { .. }, Schedule::Vector { lanes }) => reduce::generate(problem, lanes, emitter),
         (Op::Resize(_), Schedule::Vector { lanes }) => resize::generate(problem, lanes, emitter),
         (Op::Softmax { .. }, Schedule::Vector { lanes }) => reduce::softmax(problem, lanes, emitter),
+        (Op::Normalize { .. }, Schedule::Vector { lanes }) => normalize::generate(problem, lanes, emitter),
+        (Op::Attention { .. }, Schedule::Attention(schedule)) => {
+            attention::generate(problem, schedule, emitter)
+        }
         (
             Op::Transpose { .. }
             | Op::Reshape { .. }
@@ -116,6 +120,7 @@ fn check_types(problem: &Problem) -> Result<(), LowerError> {
             | Op::Pool(_)
             | Op::Resize(_)
             | Op::Softmax { .. }
+            | Op::Attention { .. }
     );
     match problem.inputs.iter().find(|ty| of_floats && ty.dtype != DType::F32) {
         Some(other) => {
@@ -227,8 +232,10 @@ impl Lowering {
             let ports = 1..graph.node(id).outputs.len();
             root.extend(ports.map(|port| Value { node: id, port }).map(|value| (value, value)));
             let value = Value::from(id);
-            // A concatenation without code has memory of its own, in which its inputs lie, and a view its own place.
-            let apart = matches!(graph.node(id).op, Op::Concat { .. }) || schedules.views.contains_key(&id);
+            // A concatenation or transposition without code has memory of its own, in which its inputs lie, and a view its
+            // own place.
+            let apart = matches!(graph.node(id).op, Op::Concat { .. } | Op::Transpose { .. })
+                || schedules.views.contains_key(&id);
             let alias = schedules.nodes.get(&id) == Some(&Schedule::Alias) && !apart;
             let source =
                 if alias { graph.inputs(id).first().and_then(|v| root.get(v)).copied() } else { None };

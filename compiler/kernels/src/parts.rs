@@ -20,6 +20,8 @@ pub(crate) struct Lowered {
     barriers: Vec<usize>,
     /// Sizes of the scratch memory that the calls need.
     pub(crate) scratch: Vec<usize>,
+    /// Numbers of those that parts can't share.
+    private: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,9 @@ impl Lowered {
             arguments: call.arguments.into_iter().map(|(operand, offset)| (place(operand), offset)).collect(),
             in_place: call.in_place,
         });
-        Ok(Lowered { calls: calls.collect(), barriers: emitter.barriers, scratch: emitter.scratch })
+        let calls = calls.collect();
+        let Emitter { barriers, scratch, private, .. } = emitter;
+        Ok(Lowered { calls, barriers, scratch, private })
     }
 
     /// The calls on memory: `input` gives that of an input when it is needed.
@@ -116,6 +120,7 @@ pub(crate) fn steps(
     let Some(&split) = schedules.splits.get(&id) else { return whole(lowering, graph, id, &problem, 1) };
     let dealt = match problem.op {
         Op::Resize(_) | Op::Transpose { .. } | Op::Slice { .. } | Op::Broadcast { .. } => true,
+        Op::Attention { .. } => true,
         Op::Reduce { .. } => reduce::is_in_groups(&problem),
         _ => false,
     };
@@ -157,16 +162,27 @@ fn whole(
     let lowered = Lowered::new(lowering, problem)?;
     let scratch: Vec<Storage> = lowered.scratch.iter().map(|&bytes| lowering.temporary(bytes)).collect();
     let (inputs, output) = (graph.inputs(id), lowering.value(graph, id.into()));
-    let input = |i: usize| lowering.value(graph, inputs[i]);
-    let calls = lowered.bind(problem.name, input, output, &scratch);
+    let bound = |lowering: &mut Lowering, scratch: &[Storage]| {
+        let input = |i: usize| lowering.value(graph, inputs[i]);
+        lowered.bind(problem.name, input, output, scratch)
+    };
     if parts < 2 {
-        return Ok(vec![Step::sequential(calls)]);
+        return Ok(vec![Step::sequential(bound(lowering, &scratch))]);
     }
-    let ends = lowered.barriers.iter().copied().chain([calls.len()]);
+    // The calls as each part has them.
+    let mut calls = Vec::new();
+    for part in 0..parts {
+        let mut scratch = scratch.clone();
+        for &number in lowered.private.iter().filter(|_| part > 0) {
+            scratch[number] = lowering.temporary(lowered.scratch[number]);
+        }
+        calls.push(bound(lowering, &scratch));
+    }
+    let ends = lowered.barriers.iter().copied().chain([lowered.calls.len()]);
     let starts = [0].into_iter().chain(lowered.barriers.iter().copied());
     let step = |(start, end): (usize, usize)| {
-        let ranges = slice::ranges(end - start, parts, 1).into_iter();
-        Step { parts: ranges.map(|range| calls[start..end][range].to_vec()).collect() }
+        let ranges = slice::ranges(end - start, parts, 1).into_iter().zip(&calls);
+        Step { parts: ranges.map(|(range, calls)| calls[start..end][range].to_vec()).collect() }
     };
     Ok(starts.zip(ends).map(step).collect())
 }

@@ -26,6 +26,11 @@ pub struct Problem<'a> {
     /// Elements from one channel of the first input to the next, where that is an image whose channels come first in memory.
     /// Its pitch is 1 then.
     pub plane: Option<usize>,
+    /// Elements from one index of each dimension to the next, of the inputs where these are neither as the shape nor as the
+    /// pitch says.
+    pub strides: Vec<Option<Vec<usize>>>,
+    /// The same of the result.
+    pub own_strides: Option<Vec<usize>>,
     /// How it is to be computed.
     pub schedule: Schedule,
 }
@@ -45,6 +50,8 @@ impl<'a> Problem<'a> {
             output: &node.outputs[0],
             pitch: pitch(id.into()),
             pitches: inputs.iter().map(|&value| pitch(value)).collect(),
+            strides: inputs.iter().map(|value| schedules.strides.get(&value.node).cloned()).collect(),
+            own_strides: schedules.strides.get(&id).cloned(),
             plane: inputs.first().and_then(|value| schedules.plane(graph, value.node)),
             schedule,
         }

@@ -59,7 +59,7 @@ fn over(
 
 /// Joins `count` elements into totals, which start so; `step` joins the element of a number into sums. Runs have sums of
 /// their own, so that the error grows with the number of runs, not of elements.
-fn in_runs(
+pub(crate) fn in_runs(
     b: &mut KernelBuilder,
     count: usize,
     start: &[ValueId],
@@ -313,7 +313,7 @@ fn dense(extents: &[usize], inner: usize) -> Vec<usize> {
 /// `e^(value - largest)`.
 fn power(b: &mut KernelBuilder, largest: ValueId, value: ValueId) -> ValueId {
     let below = b.sub(largest, value);
-    math::exp_of_negative(b, below)
+    math::exp_of_distance(b, below, 1.0)
 }
 
 /// Softmax: the largest element, the sum of the powers, the quotients. Lanes run along the axis itself when it is the

@@ -49,6 +49,8 @@ impl Slice<'_> {
             pitch: self.pitch,
             pitches: self.pitches.clone(),
             plane: self.whole.plane,
+            strides: self.whole.strides.clone(),
+            own_strides: self.whole.own_strides.clone(),
             schedule: self.whole.schedule,
         }
     }
@@ -86,6 +88,7 @@ fn row_axis(problem: &Problem) -> Option<usize> {
         Op::MatMul { transpose_a: false, .. } if problem.inputs[0].shape.rank() >= 2 => dims.len() - 2,
         Op::Unary(_) | Op::Binary(_) => first,
         Op::Softmax { axis } if *axis != first => first,
+        Op::Normalize { .. } if first + 1 < dims.len() => first,
         // Others are divided by groups of positions or by channels.
         Op::Reduce { axes, keep_dims: true, .. }
             if axes.contains(&(dims.len() - 1)) && !axes.contains(&first) =>

@@ -16,7 +16,8 @@ use crate::pass::{Context, Outcome, PassError};
 pub(crate) fn takes_epilogue(op: &Op) -> bool {
     match op {
         Op::Reduce { kind, .. } => *kind != ReduceKind::Prod,
-        _ => matches!(op, Op::Conv(_) | Op::MatMul { .. } | Op::Pool(_) | Op::Unary(_) | Op::Binary(_)),
+        Op::Conv(_) | Op::MatMul { .. } | Op::Pool(_) | Op::Normalize { .. } => true,
+        _ => matches!(op, Op::Unary(_) | Op::Binary(_)),
     }
 }
 

@@ -5,7 +5,7 @@
 //! here and in [`crate::tile`] and [`crate::winograd`] are in quarters of a cycle.
 
 use avocet_ir::op::{Conv, Layout, Op};
-use avocet_ir::schedule::{Outer, Schedule, Tile};
+use avocet_ir::schedule::{Attention, Outer, Schedule, Tile};
 use avocet_ir::{Graph, NodeId, TensorType};
 
 use crate::schedule::Machine;
@@ -25,6 +25,12 @@ const BYTES_PER_CYCLE: usize = 12;
 const BYTES_MOVED_PER_CYCLE: usize = 8;
 /// Cycles of a store of the widest vectors.
 pub(crate) const STORE: usize = 2;
+/// Bytes of scores that exist at a time, of as many queries as that allows: some half of the first cache.
+const BYTES_OF_SCORES: usize = 24 << 10;
+/// Keys whose scores exist at the same time, at most.
+const KEYS_AT_ONCE: usize = 512;
+/// Queries of a block, at least: all keys and values pass by for each block.
+const FEWEST_QUERIES: usize = 24;
 /// The unit of costs, as a part of a cycle.
 pub(crate) const UNIT: usize = 4;
 
@@ -37,6 +43,8 @@ pub(crate) enum Family {
     Products(Products),
     /// A window for each channel, or for each of a few channels.
     Windows(Windows),
+    /// Attention, of a number of heads.
+    Attention(Heads),
     /// Everything else, in vectors.
     Vector {
         /// Bytes that are read and written.
@@ -90,6 +98,27 @@ impl Products {
 /// Cost of bytes that come from beyond the second cache.
 pub(crate) fn traffic(bytes: usize) -> usize {
     bytes.saturating_mul(UNIT) / BYTES_PER_CYCLE
+}
+
+/// The products of one head of an attention.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heads {
+    scores: Product,
+    values: Product,
+}
+
+impl Heads {
+    /// Tiles of the widest vectors, in which the powers are made too, and as many queries as leave the scores in the first
+    /// cache.
+    pub(crate) fn schedule(&self, machine: &Machine) -> Attention {
+        let scores = tile::widest(self.scores, machine);
+        let all = self.scores.columns.next_multiple_of(scores.width());
+        let keys = all.min((KEYS_AT_ONCE / scores.width()).max(1) * scores.width());
+        let most = (BYTES_OF_SCORES / (keys * 4)).max(FEWEST_QUERIES);
+        let rows = most.next_multiple_of(scores.rows);
+        let values = tile::widest(Product { rows: rows.min(self.values.rows), ..self.values }, machine);
+        Attention { scores, values, rows, keys }
+    }
 }
 
 /// A depthwise convolution, or one in groups of a few channels.
@@ -228,6 +257,22 @@ pub(crate) fn family(graph: &Graph, id: NodeId, machine: &Machine) -> Option<Fam
                 times: output.elements() / (rows * columns).max(1),
                 weight_bytes: columns * inner * 4,
                 copied: 0,
+            })
+        }
+        Op::Attention { .. } => {
+            let last = |number: usize| graph.ty(inputs[number]).dims().last().copied().unwrap_or(1);
+            let count =
+                |number: usize| graph.ty(inputs[number]).dims().iter().rev().nth(1).copied().unwrap_or(1);
+            let (queries, keys, inner, width) = (count(0), count(1), last(0), last(2));
+            let product = |columns: usize, inner: usize, stride: usize| Product {
+                rows: queries,
+                columns,
+                inner,
+                stride,
+            };
+            Family::Attention(Heads {
+                scores: product(keys, inner, inner * 4),
+                values: product(width, keys, keys * 4),
             })
         }
         _ => {

@@ -5,9 +5,9 @@ use thiserror::Error;
 
 use crate::pass::{Context, Outcome, Pass, PassError};
 use crate::{
-    activations, affine, channel_shuffle, concat, constant_folding, dead_code, duplicates, epilogue, gates,
-    identity, matmul_operands, nhwc, padding, rearrangements, region_layouts, regions, reshapes, results,
-    transposes,
+    activations, affine, attention, channel_shuffle, concat, constant_folding, dead_code, duplicates,
+    epilogue, gates, identity, matmul_operands, nhwc, normalization, padding, rearrangements, region_layouts,
+    regions, reshapes, results, transposes,
 };
 
 /// Every pass, in order.
@@ -57,6 +57,12 @@ pub const PIPELINE: &[Pass] = &[
     Pass { name: "identity", run: identity::run },
     // Late, when equal things look equal; before epilogues, which make nodes distinct and need sole users.
     Pass { name: "duplicates", run: duplicates::run },
+    Pass { name: "dead-code", run: dead_code::run },
+    // Late, when channels are last; before `epilogue`, which would attach the root to a mean.
+    Pass { name: "normalization", run: normalization::run },
+    // Late too, when transpositions are where they stay and scales are single numbers; before `epilogue`, which would attach
+    // scale and mask to the product of queries and keys.
+    Pass { name: "attention", run: attention::run },
     Pass { name: "dead-code", run: dead_code::run },
     // After everything that matches on plain operators: those passes leave nodes with epilogues alone.
     Pass { name: "epilogue", run: epilogue::run },

@@ -73,6 +73,7 @@ pub(crate) fn choose(
     Some(match family::family(graph, id, machine)? {
         Family::Alias => Schedule::Alias,
         Family::Vector { .. } => Schedule::Vector { lanes: machine.lanes },
+        Family::Attention(heads) => Schedule::Attention(heads.schedule(machine)),
         Family::Windows(windows) => windows.schedule(windows.tile(machine)),
         Family::Products(products) => {
             let tile = products.tile(machine);

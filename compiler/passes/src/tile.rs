@@ -48,8 +48,17 @@ pub(crate) struct Product {
 
 /// The cheapest tile that fits the registers.
 pub(crate) fn tile(product: Product, machine: &Machine) -> Tile {
+    cheapest(product, machine, tiles(product, machine))
+}
+
+/// The cheapest one of the widest vectors.
+pub(crate) fn widest(product: Product, machine: &Machine) -> Tile {
+    cheapest(product, machine, tiles(product, machine).filter(|tile| tile.lanes == machine.lanes))
+}
+
+fn cheapest(product: Product, machine: &Machine, tiles: impl Iterator<Item = Tile>) -> Tile {
     let mut best = (usize::MAX, Tile::new(1, 1, machine.lanes));
-    for tile in tiles(product, machine) {
+    for tile in tiles {
         let cost = cost(product, tile, machine);
         // Of equal ones the wider, then the larger: fewer trips through the outer loops.
         let larger = tile.lanes == best.1.lanes && cost == best.0;

@@ -149,7 +149,7 @@ pub fn candidates(
 ) -> Vec<Candidate> {
     let Some(family) = family::family(graph, id, machine) else { return Vec::new() };
     let mut all: Vec<(usize, Schedule)> = match family {
-        Family::Alias => return Vec::new(),
+        Family::Alias | Family::Attention(_) => return Vec::new(),
         Family::Vector { bytes } => {
             let cost = family::moved(bytes);
             tile::widths(machine).map(|lanes| (cost, Schedule::Vector { lanes })).collect()
@@ -220,7 +220,7 @@ fn outer(schedule: Schedule) -> Option<Outer> {
         | Schedule::Depthwise(tile)
         | Schedule::Grouped(tile)
         | Schedule::PackedGroups(tile) => Some(tile.outer),
-        Schedule::Winograd(_) | Schedule::Vector { .. } | Schedule::Alias => None,
+        Schedule::Winograd(_) | Schedule::Attention(_) | Schedule::Vector { .. } | Schedule::Alias => None,
     }
 }
 

@@ -10,8 +10,11 @@ use avocet_ir::op::{Layout, Op, SliceAxis};
 use avocet_ir::schedule::{Lie, Schedule, Schedules, View};
 use avocet_ir::{DType, Graph, GraphError, NodeId, Value};
 
+use crate::strides;
+
 /// Decides which results are columns of others.
 pub(crate) fn assign(graph: &Graph, schedules: &mut Schedules) -> Result<(), GraphError> {
+    strides::assign(graph, schedules)?;
     for id in graph.topological()? {
         let node = graph.node(id);
         let scheduled = matches!(schedules.nodes.get(&id), Some(Schedule::Vector { .. }));

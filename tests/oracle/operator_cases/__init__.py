@@ -1,6 +1,7 @@
 """The operator cases, by the kind of operator. Each module's `add_cases` adds its cases to a `suite.Suite`."""
 
 from . import (
+    attention,
     blocks,
     control,
     convolution,
@@ -31,5 +32,6 @@ MODULES = [
     control,
     quantization,
     sampling,
+    attention,
     special_values,
 ]

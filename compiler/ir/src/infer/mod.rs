@@ -198,6 +198,12 @@ pub fn infer(op: &Op, inputs: &[TensorType]) -> Result<Vec<TensorType>, InferErr
             require!(rank_ok(*axis), "softmax over axis {axis} of {x}");
             x.clone()
         }
+        (Op::Normalize { epsilon, .. }, [x]) => {
+            require!(x.dtype == DType::F32 && x.shape.rank() > 0, "normalize of {x}");
+            require!(*epsilon >= 0.0 && epsilon.is_finite(), "normalize with an epsilon of {epsilon}");
+            x.clone()
+        }
+        (Op::Attention { scale }, [q, k, v, mask @ ..]) => infer_attention(*scale, [q, k, v], mask)?,
         (Op::Transpose { perm }, [x]) => {
             let mut sorted = perm.clone();
             sorted.sort_unstable();
@@ -339,6 +345,31 @@ fn infer_matmul(
     let mut dims = broadcast(&Shape::new(lead_a)?, &Shape::new(lead_b)?)?.dims().to_vec();
     dims.extend([m, n]);
     Ok(TensorType::new(a.dtype, Shape::new(dims)?))
+}
+
+fn infer_attention(
+    scale: f32,
+    [q, k, v]: [&TensorType; 3],
+    mask: &[TensorType],
+) -> Result<TensorType, InferError> {
+    require!(scale.is_finite() && scale > 0.0, "attention with a scale of {scale}");
+    let types = [q, k, v].into_iter().chain(mask);
+    require!(types.clone().all(|ty| ty.dtype == DType::F32), "attention of other elements than f32");
+    let (
+        Some((lead_q, &[queries, width_q])),
+        Some((lead_k, &[keys, width_k])),
+        Some((lead_v, &[count, width])),
+    ) = (q.dims().split_last_chunk(), k.dims().split_last_chunk(), v.dims().split_last_chunk())
+    else {
+        invalid!("attention of {q}, {k} and {v}: ranks below 2")
+    };
+    let fits = lead_q == lead_k && lead_q == lead_v && width_q == width_k && keys == count;
+    require!(fits, "attention of queries {q}, keys {k} and values {v}");
+    let scores = Shape::new([lead_q, &[queries, keys]].concat())?;
+    for mask in mask {
+        require!(broadcasts_to(&mask.shape, &scores), "attention with mask {mask} on scores of {scores}");
+    }
+    Ok(TensorType::new(q.dtype, Shape::new([lead_q, &[queries, width]].concat())?))
 }
 
 fn infer_concat(axis: usize, x: &TensorType, rest: &[TensorType]) -> Result<TensorType, InferError> {

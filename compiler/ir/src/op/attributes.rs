@@ -85,6 +85,13 @@ impl Op {
             Op::Gather { axis } => out.push(("axis", axis.to_string())),
             Op::Scatter { join } => out.extend(join.map(|join| ("join", join.name().into()))),
             Op::Softmax { axis } | Op::Concat { axis } => out.push(("axis", axis.to_string())),
+            Op::Normalize { epsilon, centered } => {
+                out.push(("epsilon", epsilon.to_string()));
+                if !centered {
+                    out.push(("centered", "false".into()));
+                }
+            }
+            Op::Attention { scale } => out.push(("scale", scale.to_string())),
             Op::Transpose { perm } => out.push(("perm", list(perm))),
             Op::Reshape { shape } | Op::Broadcast { shape } => out.push(("shape", shape.to_string())),
             Op::Slice { axes } => out.push(("axes", slice(axes))),

@@ -146,6 +146,20 @@ pub enum Op {
         /// The axis.
         axis: usize,
     },
+    /// Layer norm without scale and offset, over the last dimension: what an element is above the mean, over the root of the
+    /// mean of the squares of that and epsilon. Input: tensor.
+    Normalize {
+        /// Added to the mean of squares; not below 0.
+        epsilon: f32,
+        /// Whether the mean is taken off; if not, this is root-mean-square norm.
+        centered: bool,
+    },
+    /// Attention: `softmax(q k^T * scale + mask) v`, the softmax over the keys. Inputs: q `[.., m, d]`, k `[.., n, d]`,
+    /// v `[.., n, e]` with the same leading dimensions, and perhaps a mask that broadcasts to the scores `[.., m, n]`.
+    Attention {
+        /// Factor of the products, a number above 0.
+        scale: f32,
+    },
     /// Permutation of the dimensions: output dimension `i` is input dimension `perm[i]`. Input: tensor.
     Transpose {
         /// The permutation.
@@ -238,6 +252,8 @@ impl Op {
             Op::Gather { .. } => "gather",
             Op::Scatter { .. } => "scatter",
             Op::Softmax { .. } => "softmax",
+            Op::Normalize { .. } => "normalize",
+            Op::Attention { .. } => "attention",
             Op::Transpose { .. } => "transpose",
             Op::Reshape { .. } => "reshape",
             Op::Broadcast { .. } => "broadcast",
@@ -260,6 +276,7 @@ impl Op {
             Op::Input(_) | Op::Constant(_) => (0, 0),
             Op::Conv(_) | Op::MatMul { .. } | Op::Binary(_) | Op::Compare(_) | Op::Gather { .. } => (2, 2),
             Op::Select | Op::Scatter { .. } => (3, 3),
+            Op::Attention { .. } => (3, 4),
             Op::BatchNorm { .. } => (5, 5),
             Op::Concat { .. } | Op::If { .. } => (1, usize::MAX),
             Op::Loop(_) => (0, usize::MAX),
@@ -270,6 +287,7 @@ impl Op {
             | Op::Rank { .. }
             | Op::Cumulate { .. }
             | Op::Softmax { .. }
+            | Op::Normalize { .. }
             | Op::Transpose { .. }
             | Op::Reshape { .. }
             | Op::Broadcast { .. }

@@ -60,6 +60,19 @@ pub struct Winograd {
     pub panels: usize,
 }
 
+/// Attention: blocks of queries against blocks of keys, whose scores are all that exists of the matrix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attention {
+    /// Block of the products of queries and keys; its columns are keys.
+    pub scores: Tile,
+    /// Block of the products of weights and values.
+    pub values: Tile,
+    /// Most queries of a block.
+    pub rows: usize,
+    /// Keys of a block; a multiple of the columns of `scores`.
+    pub keys: usize,
+}
+
 /// How one node is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Schedule {
@@ -82,6 +95,8 @@ pub enum Schedule {
     /// Convolution in groups of fewer channels than a vector has lanes, several groups in a vector; `rows` output columns
     /// at a time.
     PackedGroups(Tile),
+    /// Attention.
+    Attention(Attention),
     /// Everything else: along the innermost dimension in vectors of this many lanes.
     Vector {
         /// Elements of a vector.
@@ -108,6 +123,7 @@ impl Schedule {
             | Schedule::Grouped(tile)
             | Schedule::PackedGroups(tile) => tile.lanes,
             Schedule::Winograd(winograd) => winograd.tile.lanes,
+            Schedule::Attention(attention) => attention.scores.lanes,
             Schedule::Vector { lanes } => lanes,
             Schedule::Alias => 1,
         }
@@ -164,6 +180,8 @@ pub enum Lie {
     Run,
     /// It is an image, and the other one the same image with channels first, each a plane. That is no view.
     Planes,
+    /// Its dimensions have distances of their own there ([`Schedules::strides`]). The other result is no view.
+    Strided,
 }
 
 /// Where a result lies that has no memory of its own.
@@ -188,6 +206,11 @@ impl View {
         View { of, first, lie: Lie::Run }
     }
 
+    /// Elements of another result from `first` on, at distances of their own.
+    pub const fn strided(of: NodeId, first: usize) -> Self {
+        View { of, first, lie: Lie::Strided }
+    }
+
     /// A whole image with channels first.
     pub const fn planes(of: NodeId) -> Self {
         View { of, first: 0, lie: Lie::Planes }
@@ -206,6 +229,9 @@ pub struct Schedules {
     /// Results that are columns of others. A concatenation of which all inputs are its columns, and a slice that is one, is
     /// scheduled as [`Schedule::Alias`].
     pub views: BTreeMap<NodeId, View>,
+    /// Elements from one index of each dimension to the next, of the views that are [`Lie::Strided`]. The operator that has
+    /// such operands, or makes such a result, is attention.
+    pub strides: BTreeMap<NodeId, Vec<usize>>,
     /// The schedules of the regions of nodes that hold some, which have no schedule of their own.
     pub regions: BTreeMap<NodeId, Vec<Schedules>>,
     /// Whether the machine has no vectors, so that what no node's schedule tells about is done in scalars too.
@@ -232,7 +258,7 @@ impl Schedules {
         let width = |id: NodeId| graph.node(id).outputs[0].dims().last().copied().unwrap_or(1);
         match place.lie {
             Lie::Columns => width(place.of),
-            Lie::Run => width(id),
+            Lie::Run | Lie::Strided => width(id),
             Lie::Planes => 1,
         }
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use super::{Axis, Chain, Lie, Outer, Schedule, Schedules, Split, Tile, Winograd};
+use super::{Attention, Axis, Chain, Lie, Outer, Schedule, Schedules, Split, Tile, Winograd};
 use crate::graph::Graph;
 
 /// A text that is not a schedule.
@@ -40,6 +40,13 @@ impl fmt::Display for Winograd {
     }
 }
 
+impl fmt::Display for Attention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Attention { scores, values, rows, keys } = self;
+        write!(f, "{rows}x{keys} scores {scores} values {values}")
+    }
+}
+
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -51,6 +58,7 @@ impl fmt::Display for Schedule {
             Schedule::Depthwise(tile) => write!(f, "depthwise {tile}"),
             Schedule::Grouped(tile) => write!(f, "grouped {tile}"),
             Schedule::PackedGroups(tile) => write!(f, "packed_groups {tile}"),
+            Schedule::Attention(attention) => write!(f, "attention {attention}"),
             Schedule::Vector { lanes } => write!(f, "vector {lanes}"),
         }
     }
@@ -72,6 +80,9 @@ impl FromStr for Schedule {
             ["packed_groups", size, order] => tile(size, order).map(Schedule::PackedGroups),
             ["winograd", edges, size, order, "strips", rows, "panels", panels] => {
                 winograd(edges, tile(size, order), rows, panels)
+            }
+            ["attention", size, "scores", scores, by_scores, "values", values, by_values] => {
+                attention(size, tile(scores, by_scores), tile(values, by_values))
             }
             ["vector", lanes] => number(lanes).map(|lanes| Schedule::Vector { lanes }),
             _ => None,
@@ -102,6 +113,11 @@ fn winograd(edges: &str, tile: Option<Tile>, rows: &str, panels: &str) -> Option
     let [output, other] = numbers(edges)?;
     let (tile, rows, panels) = (tile?, number(rows)?, number(panels)?);
     (output == other).then_some(Schedule::Winograd(Winograd { tile, output, rows, panels }))
+}
+
+fn attention(size: &str, scores: Option<Tile>, values: Option<Tile>) -> Option<Schedule> {
+    let [rows, keys] = numbers(size)?;
+    Some(Schedule::Attention(Attention { scores: scores?, values: values?, rows, keys }))
 }
 
 impl fmt::Display for Split {
@@ -136,6 +152,10 @@ impl Schedules {
                         Lie::Columns => format!(" at column {} of {of}", view.first),
                         Lie::Run => format!(" at element {} of {of}", view.first),
                         Lie::Planes => format!(" as planes of {of}"),
+                        Lie::Strided => {
+                            let strides = self.strides.get(&id).cloned().unwrap_or_default();
+                            format!(" at element {} of {of} by {strides:?}", view.first)
+                        }
                     }
                 });
                 let view = view.unwrap_or_default();
@@ -172,6 +192,7 @@ mod tests {
             Schedule::Grouped(other),
             Schedule::PackedGroups(tile),
             Schedule::Winograd(Winograd { tile, output: 4, rows: 3, panels: 12 }),
+            Schedule::Attention(Attention { scores: tile, values: other, rows: 24, keys: 512 }),
             Schedule::Vector { lanes: 16 },
         ] {
             assert_eq!(schedule.to_string().parse(), Ok(schedule), "{schedule}");
@@ -195,6 +216,8 @@ mod tests {
             "Gemm 6x2x8 positions",
             "winograd 4x2 6x2x8 channels strips 2 panels 3",
             "winograd 4x4 6x2x8 channels strips 2",
+            "attention 24 scores 6x2x8 positions values 6x2x8 positions",
+            "attention 24x512 scores 6x2x8 positions",
             "vector",
             "vector -8",
         ] {

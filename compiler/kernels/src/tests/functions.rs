@@ -59,6 +59,29 @@ fn ulps(a: f32, b: f32) -> u32 {
     (ordered(a) - ordered(b)).unsigned_abs() as u32
 }
 
+/// Softmax of two numbers is one power and what it leaves of 1.
+#[test]
+fn powers_of_softmax() {
+    let distances: Vec<f32> = (0..20_000).map(|i| i as f32 * 86.0 / 20_000.0).collect();
+    let rows: Vec<f32> = distances.iter().flat_map(|&distance| [3.0, 3.0 - distance]).collect();
+    let mut graph = avocet_ir::Graph::new("test");
+    let x = Tensor::f32([distances.len(), 2], rows.clone()).expect("small");
+    let input = graph.add("x", Op::Input(x.ty()), &[]).expect("valid");
+    let y = graph.add("y", Op::Softmax { axis: 1 }, &[input]).expect("valid");
+    graph.add_output("y", y);
+    let mut schedules = avocet_ir::schedule::Schedules::default();
+    schedules.nodes.insert(y.node, Schedule::Vector { lanes: 4 });
+    let program = crate::lower(&graph, &schedules).expect("lowers");
+    let got = avocet_reference::kernel::run_program(&program, &[x]).expect("runs");
+    for (row, got) in rows.chunks(2).zip(got[0].as_f32().expect("f32").chunks(2)) {
+        let distance = f64::from(row[0]) - f64::from(row[1]);
+        let expected = (-distance).exp();
+        let error = (f64::from(got[1]) / f64::from(got[0]) / expected - 1.0).abs();
+        // Three more roundings are those of the sum and the quotients.
+        assert!(error <= 4e-7 + 6e-8 * distance, "e^-{distance}: {error:e}");
+    }
+}
+
 #[test]
 fn errors_are_within_the_stated_bounds() {
     for (function, low, high, bound) in [

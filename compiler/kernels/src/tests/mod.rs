@@ -1,5 +1,6 @@
 //! Every generator against the reference interpreter: one-node graphs, lowered and run by the kernel interpreter.
 
+mod attention;
 mod chains;
 mod control;
 mod convolution;
@@ -44,6 +45,7 @@ impl Numbers {
 }
 
 /// What a node of a test works on.
+#[derive(Clone)]
 pub(crate) enum Given {
     /// An input of the network.
     Input(Tensor),

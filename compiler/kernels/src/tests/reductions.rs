@@ -4,6 +4,34 @@ use avocet_ir::schedule::Schedule;
 
 use super::{Given, Numbers, check};
 
+/// Layer norm and root-mean-square norm, with scale, offset and an addition of their own kind.
+#[test]
+fn norms() {
+    let mut numbers = Numbers::new(31);
+    for dims in [&[1][..], &[7], &[3, 16], &[1, 9, 40], &[2, 3, 4, 5], &[5, 1], &[2, 4, 300], &[1, 2, 1, 130]]
+    {
+        for lanes in [1, 4, 8, 16] {
+            for centered in [true, false] {
+                let x = numbers.tensor(dims);
+                let width = *dims.last().expect("not a scalar");
+                let binary = |op| EpilogueStep::Binary { op, operand: 0, swapped: false };
+                let mut epilogue = vec![
+                    (binary(Binary::Mul), Some(numbers.tensor(&[width]))),
+                    (binary(Binary::Add), Some(numbers.tensor(&[width]))),
+                ];
+                if let [_, middle @ .., _] = dims {
+                    // One that broadcasts along the first of several dimensions.
+                    let partial = [&[1][..], middle, &[width]].concat();
+                    epilogue.push((binary(Binary::Add), Some(numbers.tensor(&partial))));
+                }
+                let what = format!("norm of {dims:?}, {lanes} lanes, {centered}");
+                let op = Op::Normalize { epsilon: 1e-5, centered };
+                check(&what, op, &[Given::Input(x)], epilogue, Schedule::Vector { lanes });
+            }
+        }
+    }
+}
+
 #[test]
 fn reductions_over_any_axes() {
     let dims = [2, 5, 7, 13];

@@ -29,6 +29,8 @@ const GRAPHS: &[Case] = &[
     ("rearrangements", patches_of_an_image),
     ("reshapes", into_a_vector_and_back),
     ("duplicates", one_thing_twice),
+    ("normalization", layer_norm),
+    ("attention", attention_of_two_heads),
     ("epilogue", residual_block),
     ("results", results_that_nothing_computes),
 ];
@@ -202,6 +204,33 @@ fn attention_scores() -> Graph {
     let (q, k) = (net.input("q", [2, 5, 8]), net.input("k", [2, 6, 8]));
     let k = net.transpose(k, &[0, 2, 1]);
     let y = net.add(Op::MatMul { transpose_a: false, transpose_b: false }, &[q, k]);
+    net.finish(y)
+}
+
+fn layer_norm() -> Graph {
+    let mut net = Network::new();
+    let x = net.input("x", [2, 5, 8]);
+    let mean = net.mean(x, &[2], true);
+    let centered = net.binary(Binary::Sub, x, mean);
+    let square = net.binary(Binary::Mul, centered, centered);
+    let variance = net.mean(square, &[2], true);
+    let epsilon = net.scalar(1e-6);
+    let variance = net.binary(Binary::Add, variance, epsilon);
+    let deviation = net.unary(Unary::Sqrt, variance);
+    let y = net.binary(Binary::Div, centered, deviation);
+    net.finish(y)
+}
+
+fn attention_of_two_heads() -> Graph {
+    let mut net = Network::new();
+    let (q, k) = (net.input("q", [2, 5, 8]), net.input("k", [2, 6, 8]));
+    let (v, mask) = (net.input("v", [2, 6, 4]), net.input("mask", [5, 6]));
+    let scale = net.scalar(0.125);
+    let scores = net.add(Op::MatMul { transpose_a: false, transpose_b: true }, &[q, k]);
+    let scores = net.binary(Binary::Mul, scores, scale);
+    let scores = net.binary(Binary::Add, scores, mask);
+    let weights = net.add(Op::Softmax { axis: 2 }, &[scores]);
+    let y = net.add(Op::MatMul { transpose_a: false, transpose_b: false }, &[weights, v]);
     net.finish(y)
 }
 

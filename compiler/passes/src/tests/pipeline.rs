@@ -56,6 +56,9 @@ fn the_observer_sees_every_pass() {
     identity: no change
     duplicates: no change
     dead-code: 2 changes
+    normalization: no change
+    attention: no change
+    dead-code: no change
     epilogue: 2 changes
       'n10': sub not attached: 'n9' is f32[1,1,1,2], the result f32[1,4,4,2]; 'n2' is used elsewhere
     results: no change

@@ -11,6 +11,7 @@
 //! gives NaN when an element it covers is NaN, whatever the order of the elements.
 
 mod arithmetic;
+mod attention;
 mod cast;
 mod control;
 mod conv;
@@ -113,6 +114,13 @@ pub fn evaluate(op: &Op, inputs: &[&Tensor]) -> Result<Tensor, EvaluateError> {
         (Op::Gather { axis }, [x, places]) => indices::gather(op, x, places, *axis, output),
         (Op::Scatter { join }, [x, places, rows]) => indices::scatter(op, x, places, rows, *join),
         (Op::Softmax { axis }, [x]) => f32_result(output, normalize::softmax(op, x, *axis)?),
+        (Op::Normalize { epsilon, centered }, [x]) => {
+            f32_result(output, normalize::normalize(op, x, *epsilon, *centered)?)
+        }
+        (Op::Attention { scale }, [q, k, v, mask @ ..]) => {
+            let result = attention::attention(op, [q, k, v], mask.first().copied(), *scale, output)?;
+            f32_result(output, result)
+        }
         (Op::Transpose { perm }, [x]) => movement::transpose(x, perm, &output.shape),
         (Op::Reshape { shape }, [x]) => Ok(x.reshaped(shape.clone()).map_err(InferError::from)?),
         (Op::Broadcast { shape }, [x]) => movement::broadcast(x, shape),

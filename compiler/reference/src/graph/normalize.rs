@@ -1,4 +1,4 @@
-//! Operators that rescale along an axis: softmax and batch normalisation.
+//! Operators that rescale along an axis: softmax, batch normalisation and layer norm.
 
 use avocet_ir::{Op, Tensor};
 
@@ -29,6 +29,25 @@ pub(super) fn softmax(op: &Op, x: &Tensor, axis: usize) -> Result<Vec<f32>, Eval
         }
     }
     Ok(out)
+}
+
+/// `(x - mean) / sqrt(mean of the squares of that + epsilon)` of each row, or the same without the mean.
+pub(super) fn normalize(
+    op: &Op,
+    x: &Tensor,
+    epsilon: f32,
+    centered: bool,
+) -> Result<Vec<f32>, EvaluateError> {
+    let data = f32_data(op, x)?;
+    let width = x.shape().dims().last().copied().unwrap_or(1).max(1);
+    let row = |row: &[f32]| -> Vec<f32> {
+        let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / width as f64;
+        let center = if centered { mean(&mut row.iter().map(|&x| f64::from(x))) } else { 0.0 };
+        let square = mean(&mut row.iter().map(|&x| (f64::from(x) - center).powi(2)));
+        let deviation = (square + f64::from(epsilon)).sqrt();
+        row.iter().map(|&x| ((f64::from(x) - center) / deviation) as f32).collect()
+    };
+    Ok(data.chunks(width).flat_map(row).collect())
 }
 
 /// `(x - mean) / sqrt(variance + epsilon) * scale + offset`, with the parameters of each channel.

@@ -55,3 +55,32 @@ proptest! {
         prop_assert_eq!(eval(&matmul(false, false), &[&a, &twice]), sum);
     }
 }
+
+/// Attention is the two products with a softmax between; what broadcasts of the mask does so in both.
+#[test]
+fn attention_written_out() {
+    let (q, k, v) = (ramp(&[2, 3, 4]), ramp(&[2, 5, 4]), ramp(&[2, 5, 2]));
+    let by_rows = Op::MatMul { transpose_a: false, transpose_b: true };
+    let scores = eval(&by_rows, &[&q, &k]);
+    let scores = eval(&Op::Binary(Binary::Mul), &[&scores, &t(&[], &[0.25])]);
+    let mask = t(&[3, 1], &[1., 2., 3.]);
+    let masked = eval(&Op::Binary(Binary::Add), &[&scores, &mask]);
+    for (scores, operands) in [(scores, vec![&q, &k, &v]), (masked, vec![&q, &k, &v, &mask])] {
+        let weights = eval(&Op::Softmax { axis: 2 }, &[&scores]);
+        let expected = values(&Op::MatMul { transpose_a: false, transpose_b: false }, &[&weights, &v]);
+        for (got, expected) in values(&Op::Attention { scale: 0.25 }, &operands).iter().zip(&expected) {
+            assert!((got - expected).abs() < 1e-5, "{got} {expected}");
+        }
+    }
+}
+
+#[test]
+fn attention_that_is_refused() {
+    let (q, k, v) = (ramp(&[2, 3, 4]), ramp(&[2, 5, 4]), ramp(&[2, 5, 2]));
+    let refused = |scale: f32, inputs: &[&Tensor]| evaluate(&Op::Attention { scale }, inputs).is_err();
+    assert!(!refused(1.0, &[&q, &k, &v]));
+    assert!(refused(0.0, &[&q, &k, &v]) && refused(f32::NAN, &[&q, &k, &v]));
+    assert!(refused(1.0, &[&q, &k]) && refused(1.0, &[&q, &v, &v]) && refused(1.0, &[&q, &k, &q]));
+    assert!(refused(1.0, &[&ramp(&[1, 3, 4]), &k, &v]) && refused(1.0, &[&q, &k, &v, &ramp(&[2, 5])]));
+    assert!(refused(1.0, &[&ramp(&[4]), &k, &v]));
+}

@@ -53,6 +53,17 @@ fn softmax_along_an_axis() {
 }
 
 #[test]
+fn layer_norm_of_each_row() {
+    // Mean 3, variance 4; mean of squares 13.
+    let x = t(&[2, 2], &[1., 5., 5., 5.]);
+    check(&Op::Normalize { epsilon: 0.0, centered: true }, &[&t(&[2], &[1., 5.])], &[2], &[-1., 1.]);
+    check(&Op::Normalize { epsilon: 12.0, centered: true }, &[&x], &[2, 2], &[-0.5, 0.5, 0., 0.]);
+    check(&Op::Normalize { epsilon: 3.0, centered: false }, &[&t(&[2], &[1., 5.])], &[2], &[0.25, 1.25]);
+    assert!(evaluate(&Op::Normalize { epsilon: -1.0, centered: true }, &[&x]).is_err());
+    assert!(evaluate(&Op::Normalize { epsilon: 1.0, centered: true }, &[&t(&[], &[1.])]).is_err());
+}
+
+#[test]
 fn batch_norm_of_each_channel() {
     let x = t(&[1, 2, 2], &[1., 3., 10., 20.]);
     let [scale, offset] = [t(&[2], &[2., 1.]), t(&[2], &[0., 5.])];

@@ -1,0 +1,346 @@
+//! Attention: a block of queries against blocks of keys, so that of the scores only such a block ever exists.
+//!
+//! For each block of keys the scores are computed into scratch, turned into powers there, and multiplied with the values.
+//! What a softmax divides by is known after the last key only, so a query's sums carry on from block to block: the largest
+//! score so far, the sum of the powers, the sum of the values weighted by them; where a block has a larger score, what there
+//! is becomes smaller by the power of the difference (Milakov and Gimelshein, 2018; Dao et al., FlashAttention, 2022). The
+//! division is the last that is done, to a row of the result. Where one block holds all keys, which is the rule, nothing
+//! carries on. A query's sums don't depend on what other queries are in its block.
+//!
+//! Operands may have any strides, so that heads are read from, and written to, where projections have them side by side.
+//! Keys that are rows are transposed into panels first; so are values whose elements aren't neighbours.
+
+mod piece;
+
+use avocet_ir::kernel::{Access, Affine, Element, Kernel, KernelBuilder};
+use avocet_ir::op::Op;
+use avocet_ir::schedule::{Attention, Split};
+
+use crate::emitter::{Emitter, Operand};
+use crate::lower::LowerError;
+use crate::movement::{self, Region};
+use crate::problem::Problem;
+use crate::{slice, view};
+use piece::{Piece, State};
+
+/// Heads that are calls of their own at most; others are loops within a call.
+const MOST_CALLS: usize = 64;
+/// What calls come in multiples of, where they are few, so that as many parts have as much to do.
+const EVEN: usize = 4;
+/// Distance between rows of scores, in bytes, of whose multiples few rows fall into different sets of the first cache.
+const CROWDED: usize = 1024;
+/// What is added to such a distance: elements of a cache line.
+const LINE: usize = 16;
+
+/// A matrix for each head: distances between heads, rows and columns.
+#[derive(Clone, Debug)]
+struct Matrices {
+    lead: Vec<usize>,
+    row: usize,
+    column: usize,
+}
+
+impl Matrices {
+    fn new(mut strides: Vec<usize>) -> Self {
+        let (column, row) = (strides.pop().unwrap_or(1), strides.pop().unwrap_or(1));
+        Matrices { lead: strides, row, column }
+    }
+
+    /// Elements from the first to the last of those that a call sees: `lead` of heads, `rows` by `columns`.
+    fn reach(&self, lead: &[usize], rows: usize, columns: usize) -> usize {
+        let inner = &self.lead[self.lead.len() - lead.len()..];
+        let steps = lead.iter().zip(inner).map(|(&extent, &stride)| (extent - 1) * stride);
+        steps.sum::<usize>() + (rows - 1) * self.row + (columns - 1) * self.column + 1
+    }
+}
+
+/// The sizes of one head.
+#[derive(Clone, Copy)]
+struct Sizes {
+    queries: usize,
+    keys: usize,
+    inner: usize,
+    width: usize,
+}
+
+/// The heads of a call, and how they are computed.
+struct Heads<'a> {
+    sizes: Sizes,
+    schedule: Attention,
+    scale: f32,
+    /// Extents of the dimensions of heads that are loops within a call.
+    inner: &'a [usize],
+    q: Matrices,
+    k: Matrices,
+    /// Whether keys are in panels.
+    panels: bool,
+    v: Matrices,
+    mask: Option<Matrices>,
+    y: Matrices,
+}
+
+pub(crate) fn generate(
+    problem: &Problem,
+    schedule: Attention,
+    emitter: &mut Emitter,
+) -> Result<(), LowerError> {
+    let (Op::Attention { scale }, [q, k, v, mask @ ..]) = (problem.op, &problem.inputs[..]) else {
+        return Err(LowerError::unsupported(problem, format!("{} as attention", problem.op.name())));
+    };
+    let rank = q.shape.rank();
+    let (lead, matrix) = q.dims().split_at(rank - 2);
+    let sizes =
+        Sizes { queries: matrix[0], inner: matrix[1], keys: k.shape[rank - 2], width: v.shape[rank - 1] };
+    let tiles = [schedule.scores, schedule.values];
+    let possible = tiles.iter().all(|t| t.lanes == tiles[0].lanes && t.rows > 0 && t.vectors > 0)
+        && schedule.keys > 0
+        && schedule.keys.is_multiple_of(schedule.scores.width());
+    if sizes.keys == 0 || sizes.inner == 0 || !possible || !problem.epilogue.is_empty() {
+        return Err(LowerError::unsupported(problem, "attention of these sizes"));
+    }
+    let of_input = |number: usize| {
+        let strides = problem.strides[number].clone();
+        Matrices::new(strides.unwrap_or_else(|| problem.inputs[number].shape.strides()))
+    };
+    let own = problem.own_strides.clone().unwrap_or_else(|| problem.output.shape.strides());
+    let mask = match mask {
+        [] => None,
+        [mask] => {
+            let scores = [lead, &[sizes.queries, sizes.keys]].concat();
+            let strides = avocet_ir::Shape::new(scores)
+                .ok()
+                .and_then(|scores| view::strides(&mask.shape, &scores, &vec![1; rank]));
+            let strides = strides.ok_or_else(|| LowerError::unsupported(problem, "attention's mask"))?;
+            Some(Matrices::new(strides))
+        }
+        _ => return Err(LowerError::unsupported(problem, "attention with several masks")),
+    };
+    // The first dimensions are calls, as far as they are few.
+    let outer = (0..=lead.len()).rev().find(|&n| lead[..n].iter().product::<usize>() <= MOST_CALLS);
+    let (outer, inner) = lead.split_at(outer.unwrap_or(0));
+    let mut heads = Heads {
+        sizes,
+        schedule,
+        scale: *scale,
+        inner,
+        q: of_input(0),
+        k: of_input(1),
+        panels: false,
+        v: of_input(2),
+        mask,
+        y: Matrices::new(own),
+    };
+    if heads.y.column != 1 && sizes.width != 1 {
+        return Err(LowerError::unsupported(problem, "attention into columns that are apart"));
+    }
+    let (mut keys, mut values) = (Operand::Input(1), Operand::Input(2));
+    let arranged = emitter.calls.len();
+    if heads.k.row != 1 && sizes.keys > 1 {
+        keys = heads.arrange_keys(lead, outer, emitter);
+    }
+    if heads.v.column != 1 && sizes.width > 1 {
+        values = heads.arrange_values(lead, outer, emitter);
+    }
+    if emitter.calls.len() > arranged {
+        emitter.barrier();
+    }
+
+    let count: usize = outer.iter().product();
+    let most = sizes.queries.div_ceil(schedule.scores.rows);
+    let chunks = if count < 4 * EVEN { (EVEN / gcd(count, EVEN)).min(most) } else { 1 };
+    let unit = Split::unit(sizes.queries, schedule.scores.rows, chunks);
+    let ranges = slice::ranges(sizes.queries, chunks, unit);
+    let rows = ranges.iter().map(|range| heads.rows(range.len())).max().unwrap_or(0);
+    let scores = emitter.private_scratch(rows * heads.stride() * 4);
+    let state = emitter.private_scratch(rows * State::COUNT * 4);
+    let mut kernels: Vec<(usize, Kernel)> = Vec::new();
+    for at in coordinates(outer) {
+        let place = |m: &Matrices| at.iter().zip(&m.lead).map(|(i, s)| i * s).sum::<usize>() * 4;
+        for range in &ranges {
+            let kernel = match kernels.iter().find(|(queries, _)| *queries == range.len()) {
+                Some((_, kernel)) => kernel.clone(),
+                None => {
+                    let kernel = heads.kernel(range.len());
+                    kernels.push((range.len(), kernel.clone()));
+                    kernel
+                }
+            };
+            let from = |m: &Matrices| place(m) + range.start * m.row * 4;
+            let mut arguments =
+                vec![(Operand::Input(0), from(&heads.q)), (keys, place(&heads.k)), (values, place(&heads.v))];
+            arguments.extend(heads.mask.as_ref().map(|mask| (Operand::Input(3), from(mask))));
+            arguments.extend([(Operand::Output, from(&heads.y)), (scores, 0), (state, 0)]);
+            emitter.call_at(kernel, arguments, Vec::new());
+        }
+    }
+    Ok(())
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a.max(1) } else { gcd(b, a % b) }
+}
+
+/// All coordinates within the extents, in order.
+fn coordinates(extents: &[usize]) -> Vec<Vec<usize>> {
+    let mut all = vec![Vec::new()];
+    for &extent in extents {
+        let longer = |at: Vec<usize>| (0..extent).map(move |i| [&at[..], &[i]].concat());
+        all = all.into_iter().flat_map(longer).collect();
+    }
+    all
+}
+
+/// Row-major strides of matrices of `matrix` elements.
+fn dense(lead: &[usize], matrix: usize) -> Vec<usize> {
+    let mut strides = vec![matrix; lead.len()];
+    for i in (1..lead.len()).rev() {
+        strides[i - 1] = strides[i] * lead[i];
+    }
+    strides
+}
+
+impl Heads<'_> {
+    /// Copies the matrices of an input into scratch of `matrix` elements each, those of each call of `outer` by a call; `boxes`
+    /// are what is copied of each, by rows and columns of source and result.
+    fn arrange(
+        &self,
+        name: &str,
+        (input, source): (usize, &Matrices),
+        (lead, outer): (&[usize], &[usize]),
+        (matrix, boxes): (usize, Vec<Region>),
+        emitter: &mut Emitter,
+    ) -> (Operand, Vec<usize>) {
+        let strides = dense(lead, matrix);
+        let scratch = emitter.scratch(lead.iter().product::<usize>() * matrix * 4);
+        let signed = |strides: &[usize]| strides.iter().map(|&s| s as i64).collect::<Vec<_>>();
+        let inner = |strides: &[usize]| signed(&strides[outer.len()..]);
+        let boxes: Vec<Region> = boxes
+            .into_iter()
+            .map(|copied| Region {
+                extents: [self.inner, &copied.extents].concat(),
+                from: (copied.from.0, [inner(&source.lead), copied.from.1].concat()),
+                to: (copied.to.0, [inner(&strides), copied.to.1].concat()),
+            })
+            .collect();
+        let end = |side: fn(&Region) -> &(i64, Vec<i64>)| {
+            let last = |copied: &Region| -> i64 {
+                let (start, strides) = side(copied);
+                start + copied.extents.iter().zip(strides).map(|(&d, &s)| (d as i64 - 1) * s).sum::<i64>() + 1
+            };
+            boxes.iter().map(last).max().unwrap_or(0) as usize
+        };
+        let (from, to) = (end(|copied| &copied.from), end(|copied| &copied.to));
+        let lanes = self.schedule.scores.lanes;
+        let kernel = movement::copy_box(name, Element::F32, from, to, &boxes, lanes);
+        for at in coordinates(outer) {
+            let place = |strides: &[usize]| at.iter().zip(strides).map(|(i, s)| i * s).sum::<usize>() * 4;
+            let arguments = vec![(Operand::Input(input), place(&source.lead)), (scratch, place(&strides))];
+            emitter.call_at(kernel.clone(), arguments, Vec::new());
+        }
+        (scratch, strides)
+    }
+
+    /// Keys become panels: for each element of a key, those of all keys of the panel side by side.
+    fn arrange_keys(&mut self, lead: &[usize], outer: &[usize], emitter: &mut Emitter) -> Operand {
+        let Sizes { keys, inner, .. } = self.sizes;
+        let tile = self.schedule.scores;
+        let (whole, rest) = (keys / tile.width(), keys % tile.width());
+        let (row, column) = (self.k.row as i64, self.k.column as i64);
+        let panel = |first: usize, panels: usize, count: usize| {
+            let width = count.next_multiple_of(tile.lanes) as i64;
+            Region {
+                extents: vec![panels, count, inner],
+                from: ((first as i64) * row, vec![tile.width() as i64 * row, row, column]),
+                to: ((first * inner) as i64, vec![(tile.width() * inner) as i64, 1, width]),
+            }
+        };
+        let panels = [panel(0, whole, tile.width()), panel(whole * tile.width(), 1, rest)];
+        let boxes = panels.into_iter().filter(|copied| !copied.extents.contains(&0)).collect();
+        let matrix = keys.next_multiple_of(tile.lanes) * inner;
+        let source = (1, &self.k.clone());
+        let (scratch, strides) = self.arrange("keys", source, (lead, outer), (matrix, boxes), emitter);
+        self.k = Matrices { lead: strides, row: 1, column: 0 };
+        self.panels = true;
+        scratch
+    }
+
+    /// Values become rows.
+    fn arrange_values(&mut self, lead: &[usize], outer: &[usize], emitter: &mut Emitter) -> Operand {
+        let Sizes { keys, width, .. } = self.sizes;
+        let rows = Region {
+            extents: vec![keys, width],
+            from: (0, vec![self.v.row as i64, self.v.column as i64]),
+            to: (0, vec![width as i64, 1]),
+        };
+        let source = (2, &self.v.clone());
+        let (scratch, strides) =
+            self.arrange("values", source, (lead, outer), (keys * width, vec![rows]), emitter);
+        self.v = Matrices { lead: strides, row: width, column: 1 };
+        scratch
+    }
+
+    /// Queries of a block, of so many: blocks of one size as far as possible, and of whole tiles.
+    fn rows(&self, queries: usize) -> usize {
+        let blocks = queries.div_ceil(self.schedule.rows.max(1)).max(1);
+        queries.div_ceil(blocks).next_multiple_of(self.schedule.scores.rows).min(queries)
+    }
+
+    /// Elements between rows of scores.
+    fn stride(&self) -> usize {
+        let held = self.sizes.keys.min(self.schedule.keys).next_multiple_of(self.schedule.scores.lanes);
+        if (held * 4).is_multiple_of(CROWDED) { held + LINE } else { held }
+    }
+
+    /// The kernel for some queries of the heads that are loops.
+    fn kernel(&self, queries: usize) -> Kernel {
+        let Sizes { keys: count, inner, width, .. } = self.sizes;
+        let (schedule, lanes) = (self.schedule, self.schedule.scores.lanes);
+        let (rows, stride) = (self.rows(queries), self.stride());
+        let mut b = KernelBuilder::new("attention");
+        let key_length = match self.panels {
+            true => self.k.reach(self.inner, 1, 1) - 1 + count.next_multiple_of(lanes) * inner,
+            false => self.k.reach(self.inner, count, inner),
+        };
+        let q = b.buffer("q", Element::F32, self.q.reach(self.inner, queries, inner), Access::Read);
+        let k = b.buffer("k", Element::F32, key_length, Access::Read);
+        let v = b.buffer("v", Element::F32, self.v.reach(self.inner, count, width), Access::Read);
+        let mask = self.mask.as_ref().map(|mask| {
+            (b.buffer("mask", Element::F32, mask.reach(self.inner, queries, count), Access::Read), mask)
+        });
+        let y = b.buffer("y", Element::F32, self.y.reach(self.inner, queries, width), Access::Write);
+        let scores = b.buffer("scores", Element::F32, rows * stride, Access::Write);
+        let state = b.buffer("state", Element::F32, rows * State::COUNT, Access::Write);
+
+        let single = count <= schedule.keys;
+        view::nest(&mut b, self.inner, |b, head| {
+            let base = |m: &Matrices| view::index(&head, &m.lead[m.lead.len() - self.inner.len()..]);
+            b.blocks(queries, rows, |b, first, rows| {
+                let piece = Piece {
+                    heads: self,
+                    rows,
+                    q: (q, base(&self.q) + &first * self.q.row),
+                    k: (k, base(&self.k)),
+                    v: (v, base(&self.v)),
+                    mask: mask.map(|(buffer, mask)| (buffer, base(mask) + &first * mask.row, mask)),
+                    y: (y, base(&self.y) + &first * self.y.row),
+                    scores: (scores, stride),
+                    state: State { buffer: state, rows },
+                };
+                if single {
+                    piece.scores(b, Affine::default(), count);
+                    piece.powers(b, count, false);
+                    piece.values(b, Affine::default(), count, false);
+                    return;
+                }
+                piece.begin(b);
+                b.blocks(count, schedule.keys, |b, from, count| {
+                    piece.scores(b, from.clone(), count);
+                    piece.powers(b, count, true);
+                    piece.values(b, from, count, true);
+                });
+                piece.end(b);
+            });
+        });
+        b.finish()
+    }
+}

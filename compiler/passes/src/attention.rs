@@ -1,0 +1,279 @@
+//! Makes one operator of attention that is written out: two matrix products with a softmax between.
+//!
+//! `softmax(q k^T * scale + mask) v`. Exporters put the scale on the scores, on the queries, or as its root on queries and keys;
+//! keys come transposed or not; a mask may be added to the scores. The matrix of scores, which is the largest tensor of all,
+//! is never stored then.
+
+use avocet_ir::op::{Binary, Op};
+use avocet_ir::{DType, Graph, NodeId, Shape, Value, infer};
+
+use crate::pass::{Context, Outcome, PassError};
+use crate::rewrite::{plain_binary, scalar, substitute, with_scalar};
+
+/// The pass.
+pub(crate) fn run(graph: &mut Graph, _: &Context<'_>) -> Result<Outcome, PassError> {
+    let mut outcome = Outcome::default();
+    for id in graph.topological()? {
+        let Some(found) = find(graph, id) else { continue };
+        match found.and_then(|attention| check(graph, attention)) {
+            Ok(attention) => {
+                replace(graph, id, attention)?;
+                outcome.changes += 1;
+            }
+            Err(reason) => outcome.note(&graph.node(id).name, format!("no attention: {reason}")),
+        }
+    }
+    Ok(outcome)
+}
+
+/// An operand of a product, and whether its last two dimensions are to be exchanged for it to be rows of queries, keys or
+/// values.
+#[derive(Clone, Copy)]
+struct Rows {
+    value: Value,
+    swapped: bool,
+}
+
+struct Attention {
+    q: Rows,
+    k: Rows,
+    v: Rows,
+    scale: f32,
+    mask: Option<Value>,
+    /// Where queries get nothing, of a dimension for the keys that is one.
+    blind: Option<Value>,
+}
+
+/// The two operands of a product without an epilogue, as rows.
+fn product(graph: &Graph, id: NodeId) -> Option<[Rows; 2]> {
+    let node = graph.node(id);
+    let (Op::MatMul { transpose_a, transpose_b }, true) = (&node.op, node.epilogue.is_empty()) else {
+        return None;
+    };
+    let inputs = graph.inputs(id);
+    // The right operand's rows are what is summed over.
+    Some([Rows { value: inputs[0], swapped: *transpose_a }, Rows { value: inputs[1], swapped: *transpose_b }])
+}
+
+/// The node that makes a value, if nothing but one node reads it.
+fn single(graph: &Graph, value: Value) -> Option<NodeId> {
+    (graph.only_user(value).is_some() && graph.node(value.node).epilogue.is_empty()).then_some(value.node)
+}
+
+/// Attention whose last product is this node: none where there is no softmax before it, and why it is none where there is.
+fn find(graph: &Graph, id: NodeId) -> Option<Result<Attention, &'static str>> {
+    let [weights, v] = product(graph, id)?;
+    let mut softmax = weights.value;
+    // Weights of queries that may see no key are set to zero in ONNX's own attention.
+    let mut blind = None;
+    if let (Op::Select, Some(_)) = (&graph.node(softmax.node).op, single(graph, softmax)) {
+        let inputs = graph.inputs(softmax.node);
+        let fits = scalar(graph, inputs[1]) == Some(0.0) && graph.ty(inputs[0]).dims().last() == Some(&1);
+        if !fits {
+            return None;
+        }
+        (blind, softmax) = (Some(inputs[0]), inputs[2]);
+    }
+    let Op::Softmax { axis } = graph.node(softmax.node).op else { return None };
+    if axis + 1 != graph.ty(softmax).shape.rank() || weights.swapped {
+        return None;
+    }
+    Some(scores(graph, softmax, v, blind))
+}
+
+fn scores(graph: &Graph, softmax: Value, v: Rows, blind: Option<Value>) -> Result<Attention, &'static str> {
+    const ELSEWHERE: &str = "what is between the products is used elsewhere";
+    single(graph, softmax).ok_or(ELSEWHERE)?;
+    let mut value = graph.inputs(softmax.node)[0];
+    let (mut scale, mut mask) = (1.0, None);
+    let [q, k] = loop {
+        let id = single(graph, value).ok_or(ELSEWHERE)?;
+        if let Some(product) = product(graph, id) {
+            break product;
+        }
+        if let Some((factor, inner)) = scaled(graph, value) {
+            (scale, value) = (scale * factor, inner);
+            continue;
+        }
+        // What the scores are multiplied by after a mask was added would have to be on the mask, too.
+        let (Some(Binary::Add), None, 1.0) = (plain_binary(graph, id), mask, scale) else {
+            return Err("the scores are not a product, scaled and masked");
+        };
+        let inputs = graph.inputs(id);
+        let is_mask = |mask: Value, scores: Value| {
+            graph.ty(scores) == &graph.node(id).outputs[0]
+                && infer::broadcasts_to(&graph.ty(mask).shape, &graph.ty(scores).shape)
+                && (product(graph, scores.node).is_some() || scaled(graph, scores).is_some())
+        };
+        (value, mask) = match inputs[..] {
+            [a, b] if is_mask(b, a) => (a, Some(b)),
+            [a, b] if is_mask(a, b) => (b, Some(a)),
+            _ => return Err("the scores are not a product, scaled and masked"),
+        };
+    };
+    // Rows of the right operand are elements of keys, but where it is transposed.
+    let k = Rows { swapped: !k.swapped, ..k };
+    let mut attention = Attention { q, k, v, scale, mask, blind };
+    for rows in [&mut attention.q, &mut attention.k] {
+        while let Some((factor, inner)) = scaled(graph, rows.value) {
+            (attention.scale, rows.value) = (attention.scale * factor, inner);
+        }
+    }
+    Ok(attention)
+}
+
+/// A value as another one times a number.
+fn scaled(graph: &Graph, value: Value) -> Option<(f32, Value)> {
+    let product = with_scalar(graph, value.node)?;
+    match (product.op, product.swapped) {
+        (Binary::Mul, _) => Some((product.scalar, product.value)),
+        (Binary::Div, false) => Some((1.0 / product.scalar, product.value)),
+        _ => None,
+    }
+}
+
+/// Whether the operator can say it.
+fn check(graph: &Graph, attention: Attention) -> Result<Attention, &'static str> {
+    let Attention { q, k, v, scale, .. } = attention;
+    if !scale.is_finite() || scale <= 0.0 {
+        return Err("the scale is not above 0");
+    }
+    let all = [q, k, v].map(|rows| graph.ty(rows.value));
+    let lead = |shape: &Shape| shape.dims()[..shape.rank() - 2].to_vec();
+    if all.iter().any(|ty| lead(&ty.shape) != lead(&all[0].shape)) {
+        return Err("queries, keys and values have different leading dimensions");
+    }
+    if all.iter().any(|ty| ty.dtype != DType::F32 || ty.shape.elements() == 0) {
+        return Err("it is of no f32 elements");
+    }
+    // Constant matrices are packed when the network is compiled, and attention would do that each time.
+    if [k, v].iter().any(|rows| graph.as_constant(rows.value).is_some()) {
+        return Err("keys or values are constant");
+    }
+    Ok(attention)
+}
+
+fn replace(graph: &mut Graph, id: NodeId, attention: Attention) -> Result<(), PassError> {
+    let Attention { q, k, v, scale, mask, blind } = attention;
+    let name = graph.node(id).name.clone();
+    let mut inputs = Vec::new();
+    for Rows { value, swapped } in [q, k, v] {
+        let rank = graph.ty(value).shape.rank();
+        let mut perm: Vec<usize> = (0..rank).collect();
+        perm.swap(rank - 2, rank - 1);
+        inputs.push(match swapped {
+            true => graph.add(format!("{name}.rows"), Op::Transpose { perm }, &[value])?,
+            false => value,
+        });
+    }
+    inputs.extend(mask);
+    let mut result = graph.add(name.clone(), Op::Attention { scale }, &inputs)?;
+    if let Some(blind) = blind {
+        let zero = graph.constant(format!("{name}.nothing"), avocet_ir::Tensor::scalar_f32(0.0));
+        result = graph.add(format!("{name}.blind"), Op::Select, &[blind, zero, result])?;
+    }
+    substitute(graph, id, result)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Network, check};
+
+    const PRODUCT: Op = Op::MatMul { transpose_a: false, transpose_b: false };
+    const BY_ROWS: Op = Op::MatMul { transpose_a: false, transpose_b: true };
+
+    /// The forms of exporters: the root of the scale on queries and keys; the scale on the scores, a mask, keys in columns.
+    #[test]
+    fn attention_as_exporters_write_it() {
+        let mut net = Network::new();
+        let [q, k, v] = ["q", "k", "v"].map(|name| net.input(name, [2, 5, 4]));
+        let root = net.scalar(0.5);
+        let [q, k] = [q, k].map(|value| net.binary(Binary::Mul, value, root));
+        let scores = net.add(BY_ROWS, &[q, k]);
+        let weights = net.add(Op::Softmax { axis: 2 }, &[scores]);
+        let y = net.add(PRODUCT, &[weights, v]);
+        let (after, _) = check(run, &net.finish(y));
+        insta::assert_snapshot!(after.to_string(), @r#"
+        graph test
+          %0 = input : f32[2,5,4] ; q
+          %1 = input : f32[2,5,4] ; k
+          %2 = input : f32[2,5,4] ; v
+          %3 = attention %0, %1, %2 {scale=0.25} : f32[2,5,4] ; n5
+          return %3 "y"
+        "#);
+        let mut net = Network::new();
+        let (q, k, v) = (net.input("q", [2, 5, 4]), net.input("k", [2, 4, 6]), net.input("v", [2, 6, 3]));
+        let (scale, mask) = (net.scalar(2.0), net.input("mask", [5, 6]));
+        let scores = net.add(PRODUCT, &[q, k]);
+        let scores = net.binary(Binary::Div, scores, scale);
+        let scores = net.binary(Binary::Add, mask, scores);
+        let weights = net.add(Op::Softmax { axis: 2 }, &[scores]);
+        let y = net.add(PRODUCT, &[weights, v]);
+        let (after, _) = check(run, &net.finish(y));
+        insta::assert_snapshot!(after.to_string(), @r#"
+        graph test
+          %0 = input : f32[2,5,4] ; q
+          %1 = input : f32[2,4,6] ; k
+          %2 = input : f32[2,6,3] ; v
+          %3 = input : f32[5,6] ; mask
+          %4 = transpose %1 {perm=[0,2,1]} : f32[2,6,4] ; n5.rows
+          %5 = attention %0, %4, %2, %3 {scale=0.5} : f32[2,5,3] ; n5
+          return %5 "y"
+        "#);
+    }
+
+    /// ONNX's own attention: queries that may see no key get zeros.
+    #[test]
+    fn queries_that_see_nothing() {
+        let mut net = Network::new();
+        let [q, k, v] = ["q", "k", "v"].map(|name| net.input(name, [2, 5, 4]));
+        let scores = net.add(BY_ROWS, &[q, k]);
+        let weights = net.add(Op::Softmax { axis: 2 }, &[scores]);
+        let (zero, limit) = (net.scalar(0.0), net.input("limit", [5, 1]));
+        let blind = net.add(Op::Compare(avocet_ir::op::Comparison::Less), &[limit, zero]);
+        let weights = net.add(Op::Select, &[blind, zero, weights]);
+        let y = net.add(PRODUCT, &[weights, v]);
+        let (after, _) = check(run, &net.finish(y));
+        insta::assert_snapshot!(after.to_string(), @r#"
+        graph test
+          %0 = input : f32[2,5,4] ; q
+          %1 = input : f32[2,5,4] ; k
+          %2 = input : f32[2,5,4] ; v
+          %3 = constant [0.0] : f32[]
+          %4 = input : f32[5,1] ; limit
+          %5 = less %4, %3 : bool[5,1] ; n3
+          %6 = attention %0, %1, %2 {scale=1} : f32[2,5,4] ; n5
+          %7 = constant [0.0] : f32[] ; n5.nothing
+          %8 = select %5, %7, %6 : f32[2,5,4] ; n5.blind
+          return %8 "y"
+        "#);
+    }
+
+    #[test]
+    fn what_stays() {
+        // A scale after the mask; scores that something else reads; constant keys.
+        let mut net = Network::new();
+        let [q, k, v] = ["q", "k", "v"].map(|name| net.input(name, [5, 5]));
+        let scale = net.scalar(2.0);
+        let scores = net.add(BY_ROWS, &[q, k]);
+        let masked = net.binary(Binary::Add, scores, k);
+        let masked = net.binary(Binary::Mul, masked, scale);
+        let weights = net.add(Op::Softmax { axis: 1 }, &[masked]);
+        let a = net.add(PRODUCT, &[weights, v]);
+        let weights = net.add(Op::Softmax { axis: 1 }, &[a]);
+        let b = net.add(PRODUCT, &[weights, a]);
+        let keys = net.random([5, 5]);
+        let scores = net.add(PRODUCT, &[b, keys]);
+        let weights = net.add(Op::Softmax { axis: 1 }, &[scores]);
+        let y = net.add(PRODUCT, &[weights, b]);
+        let (_, outcome) = check(run, &net.finish(y));
+        insta::assert_snapshot!(outcome.to_string(), @r#"
+        no change
+          'n5': no attention: the scores are not a product, scaled and masked
+          'n7': no attention: what is between the products is used elsewhere
+          'n11': no attention: keys or values are constant
+        "#);
+    }
+}
