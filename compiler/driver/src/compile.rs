@@ -8,6 +8,7 @@ use avocet_ir::schedule::Schedules;
 use avocet_kernels::{join_cases, lower};
 use avocet_passes::partition::{Partition, partition};
 use avocet_passes::schedule::{Machine, ScheduleOptions, schedule};
+use avocet_passes::sharing::share_packing;
 use avocet_passes::tuned::{self, Applied};
 use avocet_passes::{Context, memory, run_all};
 use avocet_reference::Reference;
@@ -82,6 +83,9 @@ pub enum Stage {
     },
 }
 
+/// A graph after all passes, its schedules, and what became of measured choices.
+type Scheduled = (Graph, Schedules, Applied);
+
 impl Model {
     /// Compiles the model for a target.
     pub fn compile(&self, target: &Target, options: &Options) -> Result<Artifact, Error> {
@@ -103,15 +107,20 @@ impl Model {
         let backend = Backends::new(target)?;
         let machine = machine(target, &backend);
         let (graph, schedules, applied, program) = match self.dynamic() {
-            None => self.lowered(target, &machine, options, progress)?,
+            None => self.lowered(target, &machine, options, None, progress)?,
             Some(dynamic) => {
                 let of = dynamic.count();
+                // The last case is the largest: the others use its weights where they can.
+                let largest = dynamic.case(of.saturating_sub(1))?;
+                let largest = largest.scheduled(target, &machine, options, &|_| {})?;
                 let mut last = None;
                 let mut failed = None;
                 let cases = (0..of).map_while(|case| {
                     progress(Stage::Case { number: case + 1, of });
                     let model = dynamic.case(case);
-                    match model.and_then(|model| model.lowered(target, &machine, options, &|_| {})) {
+                    let lowered =
+                        |model: Model| model.lowered(target, &machine, options, Some(&largest), &|_| {});
+                    match model.and_then(lowered) {
                         Ok((graph, schedules, applied, program)) => {
                             last = Some((graph, schedules, applied));
                             Some(Ok(program))
@@ -129,7 +138,6 @@ impl Model {
                 }
                 let mut program = program?;
                 program.name = self.name().into();
-                // The last case is the largest.
                 let (graph, schedules, applied) = last.ok_or_else(|| Error::Memory("no case".into()))?;
                 (graph, schedules, applied, program)
             }
@@ -147,19 +155,37 @@ impl Model {
         })
     }
 
-    /// The model as a program without a memory plan, and what it was made from.
-    fn lowered(
+    /// The graph after all passes, with schedules, not yet in parts.
+    fn scheduled(
         &self,
         target: &Target,
         machine: &Machine,
         options: &Options,
         progress: &dyn Fn(Stage),
-    ) -> Result<(Graph, Schedules, Applied, Program), Error> {
+    ) -> Result<Scheduled, Error> {
         let graph = self.optimised(options, progress)?;
         let schedule_options = ScheduleOptions { exact: options.exact };
         let mut schedules = schedule(&graph, machine, schedule_options)?;
         let choices = options.tuned.choices(target, options.exact);
         let applied = tuned::apply(&graph, &mut schedules, machine, schedule_options, &choices);
+        Ok((graph, schedules, applied))
+    }
+
+    /// The model as a program without a memory plan, and what it was made from. With `like` it has that network's packed
+    /// weights where that costs little.
+    fn lowered(
+        &self,
+        target: &Target,
+        machine: &Machine,
+        options: &Options,
+        like: Option<&Scheduled>,
+        progress: &dyn Fn(Stage),
+    ) -> Result<(Graph, Schedules, Applied, Program), Error> {
+        let (graph, mut schedules, applied) = self.scheduled(target, machine, options, progress)?;
+        if let Some((other, others, _)) = like {
+            let schedule_options = ScheduleOptions { exact: options.exact };
+            share_packing((&graph, &mut schedules), (other, others), machine, schedule_options);
+        }
         let choices = Partition { parts: options.parts, fuse: options.fuse };
         partition(&graph, &mut schedules, machine, &choices);
         progress(Stage::Lowering);

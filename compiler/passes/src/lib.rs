@@ -15,6 +15,7 @@ pub mod partition;
 pub mod pass;
 pub mod pipeline;
 pub mod schedule;
+pub mod sharing;
 pub mod tuned;
 
 mod activations;
