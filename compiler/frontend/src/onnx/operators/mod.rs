@@ -10,6 +10,7 @@ mod constants;
 mod control;
 mod convolution;
 mod determinant;
+mod einsum;
 mod elementwise;
 mod gather;
 mod logic;
@@ -101,6 +102,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Div", ALL, elementwise::binary),
     ("Dropout", ALL, movement::dropout),
     ("DynamicQuantizeLinear", since(11), quantization::dynamic),
+    ("Einsum", since(12), einsum::einsum),
     ("Elu", ALL, elementwise::unary),
     ("Equal", ALL, logic::compare),
     ("Erf", since(9), elementwise::unary),
