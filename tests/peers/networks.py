@@ -10,7 +10,12 @@ import numpy
 import onnx
 
 # Trained networks that come in pip packages; the tests' own script writes them (tests/oracle/trained.py).
-PACKAGED = {"efficientnet_lite0": {}, "text_direction": {"x": [1, 3, 48, 192]}}
+PACKAGED = {
+    "efficientnet_lite0": {},
+    "text_detection": {"x": [1, 3, 480, 640]},
+    "text_direction": {"x": [1, 3, 48, 192]},
+    "text_recognition": {"x": [1, 3, 48, 320]},
+}
 # What that script needs beyond the environment of the comparison.
 PACKAGES = environment.ROOT / "tests" / "oracle" / "requirements-nodeps.txt"
 

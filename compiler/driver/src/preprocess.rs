@@ -7,6 +7,7 @@
 use std::str::FromStr;
 
 use avocet_ir::op::{Binary, Layout, NearestRounding, Op, Resize, ResizeCoordinates, ResizeMode, SliceAxis};
+use avocet_ir::tensor::TensorError;
 use avocet_ir::{DType, Graph, GraphError, Shape, Tensor, TensorType, Value};
 use thiserror::Error;
 
@@ -249,19 +250,22 @@ impl Chain<'_> {
         Ok(())
     }
 
-    /// A factor and a summand for each channel, the last dimension.
+    /// A factor and a summand for each channel of the picture, `[N,H,W,C]`. Written for a whole row, since a vector holds more
+    /// than three numbers.
     fn normalise(&mut self, each: &[(f32, f32)]) -> Result<(), PreprocessError> {
-        let shape = Shape::new([1, 1, 1, each.len()]);
-        let constant = |numbers: Vec<f32>| {
-            let tensor = shape.clone().and_then(|shape| Tensor::f32(shape.dims(), numbers));
-            tensor.map_err(|e| PreprocessError::Text(e.to_string()))
-        };
+        let picture = self.graph.ty(self.value).shape.clone();
+        let columns = picture[2];
+        let wrong = |e: TensorError| PreprocessError::Text(e.to_string());
+        let rows = Shape::new([picture[0], picture[1], columns * each.len()]).map_err(wrong)?;
+        let constant = |numbers: Vec<f32>| Tensor::f32([rows[2]], numbers.repeat(columns)).map_err(wrong);
         let scale = constant(each.iter().map(|one| one.0).collect())?;
         let offset = constant(each.iter().map(|one| one.1).collect())?;
         let scale = self.graph.constant(format!("{}.scale", self.name), scale);
         let offset = self.graph.constant(format!("{}.offset", self.name), offset);
+        self.then("rows", Op::Reshape { shape: rows }, &[])?;
         self.then("scaled", Op::Binary(Binary::Mul), &[scale])?;
         self.then("normalised", Op::Binary(Binary::Add), &[offset])?;
+        self.then("pixels", Op::Reshape { shape: picture }, &[])?;
         Ok(())
     }
 }

@@ -316,7 +316,7 @@ fn power(b: &mut KernelBuilder, largest: ValueId, value: ValueId) -> ValueId {
     math::exp_of_distance(b, below, 1.0)
 }
 
-/// Softmax: the largest element, the sum of the powers, the quotients. Lanes run along the axis itself when it is the
+/// Softmax: the largest element, the sum of the powers, in runs, the quotients. Lanes run along the axis itself when it is the
 /// innermost, along what is inside of it when not.
 pub(crate) fn softmax(problem: &Problem, lanes: usize, emitter: &mut Emitter) -> Result<(), LowerError> {
     let (Op::Softmax { axis }, [input, ..]) = (problem.op, &problem.inputs[..]) else {
@@ -358,7 +358,7 @@ pub(crate) fn softmax(problem: &Problem, lanes: usize, emitter: &mut Emitter) ->
             for (count, width, from) in &parts {
                 let largest = b.splat(*width, largest);
                 let zero = b.f32(*width, 0.0);
-                let part = b.repeat_carrying(*count, &[zero], |b, i, sum| {
+                let part = in_runs(b, *count, &[zero], Binary::Add, &|b, i, sum| {
                     let index = &base + from.clone() + i * *width;
                     let value = b.load(*width, x, index.clone());
                     let power = power(b, largest, value);
@@ -385,7 +385,7 @@ pub(crate) fn softmax(problem: &Problem, lanes: usize, emitter: &mut Emitter) ->
             let start = b.f32(lanes, f32::NEG_INFINITY);
             let largest = over(b, &[(extent, inner)], start, Binary::Max, base.clone(), &load);
             let zero = b.f32(lanes, 0.0);
-            let sum = b.repeat_carrying(extent, &[zero], |b, k, sum| {
+            let sum = in_runs(b, extent, &[zero], Binary::Add, &|b, k, sum| {
                 let index = &base + k * inner;
                 let value = b.load_partial(lanes, valid, x, index.clone());
                 let power = power(b, largest, value);

@@ -105,10 +105,22 @@ fn every_description_compiles_to_what_it_means() {
         .filter(|name| name.ends_with(".toml"))
         .collect();
     files.sort();
-    assert!(files.len() >= 20, "{files:?}");
+    assert!(files.len() >= 22, "{files:?}");
     for file in files {
         check(&file, &LoadOptions::default());
     }
+}
+
+/// Parameters as torchvision counts them, and 5.4 million operations, two a multiply-add, as "Hello Edge" does.
+#[test]
+fn sizes_are_those_published() {
+    let report = |file: &str| {
+        let model = Model::open(example(file), &LoadOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+        avocet::inspect::report(&model)
+    };
+    assert_eq!(report("lraspp_mobilenet_v3_large.toml").parameters, 3_221_538);
+    let operations = 2 * report("ds_cnn.toml").multiply_adds;
+    assert!((5_200_000..5_500_000).contains(&operations), "{operations}");
 }
 
 /// B1 to B7 at their published resolutions are tens of billions of multiply-adds in the reference interpreter; B1 to B3

@@ -13,6 +13,7 @@ fn tour(readme: &str) -> Vec<(String, String)> {
     for line in block.expect("a console block").lines() {
         match (line.strip_prefix("$ "), steps.last_mut()) {
             (Some(command), _) => steps.push((command.into(), String::new())),
+            (None, Some((command, _))) if command.ends_with('\\') => *command += &format!("\n{line}"),
             (None, Some((_, output))) => *output += &format!("{line}\n"),
             (None, None) => panic!("output before the first command: {line}"),
         }
@@ -43,6 +44,8 @@ fn the_tour_prints_what_the_readme_says() {
     let pictures = oracle().pictures("efficientnet_lite0").unwrap();
     let cat = pictures.iter().find(|p| p.name == "chelsea").expect("the cat among the pictures");
     std::fs::write(folder.path().join("cat.ppm"), cat.ppm()).expect("writable");
+    let photograph = oracle().photographs().unwrap().join("chelsea.jpg");
+    symlink(photograph, folder.path().join("cat.jpg")).expect("a link");
     let program = avocet_program();
     let mut path = program.parent().expect("a folder").as_os_str().to_owned();
     path.push(":");

@@ -25,7 +25,8 @@ pub fn read(path: &Path) -> std::io::Result<Vec<String>> {
 }
 
 fn parse(text: &str) -> Vec<String> {
-    text.lines().filter(|line| !line.starts_with('#')).map(|line| line.trim().to_string()).collect()
+    let name = |line: &str| line.trim().chars().filter(|c| !c.is_control()).collect();
+    text.lines().filter(|line| !line.starts_with('#')).map(name).collect()
 }
 
 /// Class and probability of the best classes of one picture.

@@ -64,11 +64,12 @@ pub(super) fn cbam(b: &mut Builder, name: &str, x: Value, keys: &Cbam) -> Result
     let both = b.add(&format!("{part}.both"), Op::Concat { axis: 1 }, &[most, mean])?;
     let spec = ConvSpec {
         out: 1,
-        kernel: keys.kernel,
-        stride: 1,
+        kernel: [keys.kernel; 2],
+        stride: [1; 2],
         dilation: 1,
         groups: 1,
         norm: keys.norm,
+        bias: true,
         activation: Activation::Sigmoid,
         padding: PaddingRule::Symmetric,
     };

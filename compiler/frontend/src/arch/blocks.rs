@@ -5,7 +5,7 @@ use avocet_ir::op::{Layout, Op, Pool, PoolKind, SliceAxis};
 
 use super::builder::{BuildError, Builder, ConvSpec, check_name, check_range};
 use super::schema::{Activation, Block, Cbam, Eca, Kind, PoolMode, SqueezeExcite, SqueezeOf};
-use super::{attention, cells, exits, gates};
+use super::{attention, branches, cells, exits, gates};
 
 /// Most repeats of a block after scaling.
 const MOST_REPEATS: usize = 1000;
@@ -19,7 +19,7 @@ struct Instance<'a> {
     hidden: Option<usize>,
     /// Channels of a squeeze, where the block gives them.
     squeeze: Option<usize>,
-    stride: usize,
+    stride: [usize; 2],
 }
 
 /// Adds a block with its repeats.
@@ -40,6 +40,7 @@ pub(super) fn add(builder: &mut Builder, block: &Block) -> Result<(), BuildError
     if let Some(name) = &block.name {
         check_name(name)?;
     }
+    branches::start(builder, block)?;
     if usize::from(block.se.is_some()) + usize::from(block.cbam.is_some()) + usize::from(block.eca.is_some())
         > 1
     {
@@ -60,7 +61,7 @@ pub(super) fn add(builder: &mut Builder, block: &Block) -> Result<(), BuildError
                 format!("{}{}", names.numbered, names.unnamed - 1)
             }
         };
-        let stride = if number == 0 { block.stride.unwrap_or(1) } else { 1 };
+        let stride = if number == 0 { block.stride.map_or([1; 2], |s| s.0) } else { [1; 2] };
         let instance = Instance { block, name, out, hidden, squeeze, stride };
         if block.kind == Kind::EarlyExit {
             // It takes nothing of what goes on, and adds nothing to it.
@@ -70,11 +71,7 @@ pub(super) fn add(builder: &mut Builder, block: &Block) -> Result<(), BuildError
         let value = build(builder, &instance)?;
         builder.sight.previous = Some(std::mem::replace(&mut builder.sight.value, value));
     }
-    if let Some(name) = &block.add {
-        let saved = builder.sight.saved.get(name).copied();
-        let saved = saved.ok_or_else(|| format!("nothing was saved as '{name}' before"))?;
-        builder.sight.value = builder.sum(&format!("add.{name}"), builder.sight.value, saved)?;
-    }
+    branches::join(builder, block)?;
     if let Some(name) = &block.save {
         builder.sight.saved.insert(name.clone(), builder.sight.value);
     }
@@ -106,10 +103,15 @@ fn build(b: &mut Builder, instance: &Instance) -> Result<Value, BuildError> {
         Kind::Cell => {
             let cell = b.cell(block.cell.as_deref().ok_or("it needs a key 'cell'")?)?;
             let filters = block.out.ok_or("it needs a key 'out': channels of the states")?;
-            cells::add(b, name, cell, filters, instance.stride, block.project_previous.unwrap_or(true))
+            let [stride, other] = instance.stride;
+            if stride != other {
+                return Err("a cell's stride is one number".into());
+            }
+            cells::add(b, name, cell, filters, stride, block.project_previous.unwrap_or(true))
         }
         Kind::Pool => pool(b, instance),
-        Kind::GlobalPool => b.global_pool(name, x),
+        Kind::Resize => branches::resize(b, block, name),
+        Kind::GlobalPool => b.global_pool(name, x, block.keep.unwrap_or(false)),
         Kind::Flatten => b.flatten(name, x),
         Kind::Dropout => Ok(x),
         Kind::Activation => b.activate(name, x, activation),
@@ -143,11 +145,12 @@ fn spec(b: &Builder, instance: &Instance, kernel: usize) -> Result<ConvSpec, Bui
     }
     Ok(ConvSpec {
         out: instance.out,
-        kernel: block.kernel.unwrap_or(kernel),
+        kernel: block.kernel.map_or([kernel; 2], |k| k.0),
         stride: instance.stride,
         dilation: block.dilation.unwrap_or(1),
         groups: block.groups.unwrap_or(1),
         norm: block.norm.unwrap_or(true),
+        bias: block.bias.unwrap_or(true),
         activation: block.activation.unwrap_or(b.file.defaults.activation),
         padding: block.padding.unwrap_or(b.file.defaults.padding),
     })
@@ -155,7 +158,7 @@ fn spec(b: &Builder, instance: &Instance, kernel: usize) -> Result<ConvSpec, Bui
 
 /// The same as a 1x1 convolution of stride 1.
 fn pointwise(spec: ConvSpec) -> ConvSpec {
-    ConvSpec { kernel: 1, stride: 1, dilation: 1, groups: 1, ..spec }
+    ConvSpec { kernel: [1; 2], stride: [1; 2], dilation: 1, groups: 1, ..spec }
 }
 
 /// Sandler et al., MobileNetV2, 2018; with `se`, Tan et al., MnasNet, 2018.
@@ -247,7 +250,7 @@ fn basic(b: &mut Builder, instance: &Instance, activation: Activation) -> Result
     let (name, x) = (&instance.name, b.sight.value);
     let full = spec(b, instance, 3)?;
     let y = b.conv(&format!("{name}.first"), x, full)?;
-    let second = ConvSpec { stride: 1, activation: Activation::None, ..full };
+    let second = ConvSpec { stride: [1; 2], activation: Activation::None, ..full };
     let y = b.conv(&format!("{name}.second"), y, second)?;
     shortcut(b, instance, full, y, activation)
 }
@@ -267,7 +270,7 @@ fn shortcut(
     }
     y = attention::within(b, instance.block, name, y)?;
     let mut shortcut = x;
-    if full.stride != 1 || channels != full.out {
+    if full.stride != [1; 2] || channels != full.out {
         let spec = ConvSpec { activation: Activation::None, stride: full.stride, ..pointwise(full) };
         shortcut = b.conv(&format!("{name}.shortcut"), x, spec)?;
     }
@@ -287,7 +290,7 @@ fn shuffle_unit(b: &mut Builder, instance: &Instance) -> Result<Value, BuildErro
     let depthwise =
         |channels| ConvSpec { out: channels, groups: channels, activation: Activation::None, ..full };
     let point = ConvSpec { out: half, ..pointwise(full) };
-    let (left, right) = if full.stride == 1 {
+    let (left, right) = if full.stride == [1; 2] {
         if channels != full.out {
             return Err(format!("with stride 1 it keeps its channels: {channels}, not {}", full.out).into());
         }
@@ -327,7 +330,7 @@ fn fire(b: &mut Builder, instance: &Instance, activation: Activation) -> Result<
 
 fn pool(b: &mut Builder, instance: &Instance) -> Result<Value, BuildError> {
     let (block, x) = (instance.block, b.sight.value);
-    let kernel = block.kernel.ok_or("it needs a key 'kernel'")?;
+    let kernel = block.kernel.ok_or("it needs a key 'kernel'")?.0;
     let rule = block.padding.unwrap_or(b.file.defaults.padding);
     let padding = b.padding(x, kernel, instance.stride, 1, rule)?;
     let kind = match block.pool.ok_or("it needs a key 'pool': max or average")? {
@@ -336,8 +339,8 @@ fn pool(b: &mut Builder, instance: &Instance) -> Result<Value, BuildError> {
     };
     let op = Op::Pool(Pool {
         kind,
-        window: [kernel; 2],
-        strides: [instance.stride; 2],
+        window: kernel,
+        strides: instance.stride,
         dilations: [1; 2],
         padding,
         ceil_mode: block.ceil.unwrap_or(false),

@@ -20,7 +20,7 @@ use crate::weights::{Role, Weights};
 /// Most channels of a tensor.
 const MOST_CHANNELS: usize = 1 << 17;
 /// Most rows or columns of an image.
-const MOST_PIXELS: usize = 1 << 16;
+pub(super) const MOST_PIXELS: usize = 1 << 16;
 /// Longest name in bytes.
 const MOST_NAME: usize = 200;
 /// Most nodes of a graph.
@@ -32,12 +32,15 @@ const MOST_PARAMETERS: usize = 1 << 31;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ConvSpec {
     pub(super) out: usize,
-    pub(super) kernel: usize,
-    pub(super) stride: usize,
+    /// Rows and columns.
+    pub(super) kernel: [usize; 2],
+    pub(super) stride: [usize; 2],
     pub(super) dilation: usize,
     pub(super) groups: usize,
     /// Batch normalisation, or else a bias.
     pub(super) norm: bool,
+    /// Whether there is a bias where there is no normalisation.
+    pub(super) bias: bool,
     pub(super) activation: Activation,
     pub(super) padding: PaddingRule,
 }
@@ -229,7 +232,7 @@ impl<'a> Builder<'a> {
     fn after_conv(&mut self, name: &str, mut y: Value, spec: ConvSpec) -> Result<Value, BuildError> {
         if spec.norm {
             y = self.norm(name, y)?;
-        } else {
+        } else if spec.bias {
             let (out, tensor) = (spec.out, format!("{name}.conv.bias"));
             let bias = self.tensor_as(&tensor, &[out], &[out, 1, 1], Role::Bias)?;
             y = self.add(&format!("{name}.bias"), Op::Binary(Binary::Add), &[y, bias])?;
@@ -260,11 +263,12 @@ impl<'a> Builder<'a> {
         self.check_groups(groups, channels)?;
         let padding = self.padding(x, kernel, stride, dilation, padding)?;
         let per_group = channels / groups;
-        let fan_in = per_group * kernel * kernel;
+        let [height, width] = kernel;
+        let fan_in = per_group * height * width;
         let role = Role::Weight { fan_in, rectified: activation != Activation::None };
-        let weight = weights(self, [out, per_group, kernel, kernel], role)?;
+        let weight = weights(self, [out, per_group, height, width], role)?;
         let op = Op::Conv(Conv {
-            strides: [stride; 2],
+            strides: stride,
             dilations: [dilation; 2],
             padding,
             groups,
@@ -314,23 +318,26 @@ impl<'a> Builder<'a> {
     pub(super) fn padding(
         &self,
         x: Value,
-        kernel: usize,
-        stride: usize,
+        kernel: [usize; 2],
+        stride: [usize; 2],
         dilation: usize,
         rule: PaddingRule,
     ) -> Result<Padding, BuildError> {
-        for (what, value) in [("kernel", kernel), ("stride", stride), ("dilation", dilation)] {
+        let [rows, columns] = [0, 1].map(|i| [("kernel", kernel[i]), ("stride", stride[i])]);
+        for (what, value) in rows.into_iter().chain(columns).chain([("dilation", dilation)]) {
             check_range(what, value, 1024)?;
         }
-        let span = (kernel - 1) * dilation + 1;
+        let span = kernel.map(|size| (size - 1) * dilation + 1);
         Ok(match rule {
             PaddingRule::Valid => Padding::default(),
-            PaddingRule::Symmetric => Padding::symmetric((span - 1) / 2, (span - 1) / 2),
+            PaddingRule::Symmetric => Padding::symmetric((span[0] - 1) / 2, (span[1] - 1) / 2),
             PaddingRule::Same => {
                 let dims = self.dims(x);
                 let [.., height, width] = dims[..] else { return Err("it needs an image".into()) };
-                let total = |size: usize| ((size.div_ceil(stride) - 1) * stride + span).saturating_sub(size);
-                let [rows, columns] = [total(height), total(width)];
+                let total = |size: usize, i: usize| {
+                    ((size.div_ceil(stride[i]) - 1) * stride[i] + span[i]).saturating_sub(size)
+                };
+                let [rows, columns] = [total(height, 0), total(width, 1)];
                 let (top, left) = (rows / 2, columns / 2);
                 Padding { top, left, bottom: rows - top, right: columns - left }
             }
@@ -361,11 +368,12 @@ impl<'a> Builder<'a> {
         };
         let spec = ConvSpec {
             out: squeezed,
-            kernel: 1,
-            stride: 1,
+            kernel: [1; 2],
+            stride: [1; 2],
             dilation: 1,
             groups: 1,
             norm: false,
+            bias: true,
             activation: se.activation.unwrap_or(activation),
             padding: PaddingRule::Valid,
         };
@@ -379,13 +387,13 @@ impl<'a> Builder<'a> {
 
     /// What a dense layer can work on: the mean over the image, or what is none as it is.
     pub(super) fn pooled(&mut self, name: &str, x: Value) -> Result<Value, BuildError> {
-        if self.dims(x).len() == 4 { self.global_pool(name, x) } else { Ok(x) }
+        if self.dims(x).len() == 4 { self.global_pool(name, x, false) } else { Ok(x) }
     }
 
-    /// The mean over the image, as a matrix of a row for each image.
-    pub(super) fn global_pool(&mut self, name: &str, x: Value) -> Result<Value, BuildError> {
+    /// The mean over the image, as a matrix of a row for each image, or as images of one pixel.
+    pub(super) fn global_pool(&mut self, name: &str, x: Value, keep_dims: bool) -> Result<Value, BuildError> {
         self.channels(x)?;
-        let mean = Op::Reduce { kind: ReduceKind::Mean, axes: vec![2, 3], keep_dims: false };
+        let mean = Op::Reduce { kind: ReduceKind::Mean, axes: vec![2, 3], keep_dims };
         self.add(&format!("{name}.pool"), mean, &[x])
     }
 

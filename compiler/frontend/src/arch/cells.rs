@@ -73,11 +73,12 @@ fn state_of(results: &[Value], name: &str) -> Result<Value, BuildError> {
 const fn linear(out: usize) -> ConvSpec {
     ConvSpec {
         out,
-        kernel: 1,
-        stride: 1,
+        kernel: [1; 2],
+        stride: [1; 2],
         dilation: 1,
         groups: 1,
         norm: true,
+        bias: true,
         activation: Activation::None,
         padding: PaddingRule::Symmetric,
     }
@@ -169,7 +170,8 @@ fn separable(
         let name = format!("{name}.{part}");
         let channels = b.channels(x)?;
         x = b.relu(&name, x)?;
-        let depthwise = ConvSpec { kernel, stride, groups: channels, ..linear(channels) };
+        let depthwise =
+            ConvSpec { kernel: [kernel; 2], stride: [stride; 2], groups: channels, ..linear(channels) };
         x = b.plain_conv(&format!("{name}.depthwise"), x, depthwise)?;
         x = b.conv(&format!("{name}.pointwise"), x, linear(filters))?;
     }

@@ -119,7 +119,7 @@ pub(super) fn mixed_conv(
     b.check_single()?;
     let experts = experts.ok_or("it needs a key 'experts'")?;
     check_range("experts", experts, MOST_EXPERTS)?;
-    let pooled = b.global_pool(&format!("{name}.routing"), x)?;
+    let pooled = b.global_pool(&format!("{name}.routing"), x, false)?;
     let routing = b.dense(&format!("{name}.routing"), pooled, experts, Activation::Sigmoid)?;
     b.conv_by(name, x, spec, |b, dims, role| {
         let tensor = format!("{name}.conv.weight");

@@ -6,6 +6,7 @@
 
 mod attention;
 mod blocks;
+mod branches;
 mod builder;
 mod cells;
 mod exits;

@@ -30,6 +30,11 @@ const KINDS: &[(&str, &[usize])] = &[
         "type = \"conv\", out = 8, kernel = 3, groups = 4, dilation = 2, norm = false, activation = \"gelu\"",
         &[1, 8, 16, 16],
     ),
+    ("type = \"conv\", out = 8, kernel = [10, 4], stride = [2, 1], padding = \"same\"", &[1, 8, 8, 16]),
+    ("type = \"conv\", out = 8, norm = false, bias = false", &[1, 8, 16, 16]),
+    ("type = \"resize\", factor = 2", &[1, 4, 32, 32]),
+    ("type = \"resize\", like = \"input\", mode = \"nearest\"", &[1, 4, 16, 16]),
+    ("type = \"global_pool\", keep = true", &[1, 4, 1, 1]),
     ("type = \"depthwise_separable\", out = 6, kernel = 5, padding = \"same\", stride = 2", &[1, 6, 8, 8]),
     ("type = \"inverted_residual\", out = 4, expand = 3, repeat = 2", &[1, 4, 16, 16]),
     ("type = \"mbconv\", out = 12, hidden = 10, stride = 2", &[1, 12, 8, 8]),
@@ -348,5 +353,40 @@ proptest! {
         for format in [Format::Toml, Format::Yaml, Format::Json] {
             let _ = Description::parse(&text[..cut.min(text.len())], format, "cut");
         }
+    }
+}
+
+#[test]
+fn branches_meet_again() {
+    let blocks = [
+        "type = \"conv\", out = 6, stride = 2, save = \"low\"",
+        "type = \"conv\", out = 8, stride = 2, save = \"high\"",
+        "type = \"global_pool\", keep = true",
+        "type = \"conv\", out = 6, kernel = 1, norm = false, bias = false, activation = \"sigmoid\", save = \"gate\"",
+        "type = \"conv\", from = \"high\", out = 6, kernel = 1, mul = \"gate\"",
+        "type = \"resize\", like = \"low\", concat = \"low\"",
+        "type = \"resize\", like = \"input\"",
+    ];
+    let graph = build(&text(&blocks)).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(graph.ty(graph.outputs()[0].value).dims(), [1, 12, 16, 16]);
+
+    let told = |block: &str| error(&text(&["type = \"conv\", out = 6, stride = 2, save = \"low\"", block]));
+    for (block, expected) in [
+        (
+            "type = \"conv\", out = 6, from = \"here\"",
+            "net.toml:6: block 2 (conv): nothing was saved as 'here' before",
+        ),
+        ("type = \"conv\", out = 5, mul = \"low\"", "f32[1,5,8,8] and f32[1,6,8,8] can't be multiplied"),
+        ("type = \"resize\", factor = 2, concat = \"low\"", "net.toml:6: "),
+        ("type = \"resize\"", "either a key 'like'"),
+        ("type = \"resize\", factor = 99", "factor is 99, expected 1 to 64"),
+        ("type = \"conv\", out = 6, kernel = [3]", "a pair of sizes for rows and columns"),
+        ("type = \"conv\", out = 6, kernel = [3, 3, 3]", "a pair of sizes for rows and columns"),
+        ("type = \"conv\", out = 6, kernel = -1", "a size, or a pair of sizes"),
+        ("type = \"conv\", out = 6, kernel = \"3\"", "a size, or a pair of sizes"),
+        ("type = \"conv\", out = 6, kernel = [2000, 3]", "kernel is 2000, expected 1 to 1024"),
+    ] {
+        let error = told(block);
+        assert!(error.contains(expected), "{block}: {error}");
     }
 }

@@ -132,3 +132,16 @@ fn softmax_over_any_axis() {
         }
     }
 }
+
+/// One class stands out of as many as a text recognition has; added one by one, the others would lose 1e-4 next to it.
+#[test]
+fn softmax_of_many_classes_stays_accurate() {
+    let data: Vec<f32> = (0..18_710).map(|i| if i == 0 { 13.0 } else { (i % 5) as f32 * 0.1 }).collect();
+    for (dims, axis) in [([1, 18_710], 1), ([18_710, 1], 0)] {
+        let x = Tensor::f32(dims, data.clone()).expect("small");
+        for lanes in [1, 4] {
+            let op = Op::Softmax { axis };
+            check(&format!("{dims:?}"), op, &[Given::Input(x.clone())], vec![], Schedule::Vector { lanes });
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Activation, Cbam, Eca, PaddingRule, SqueezeExcite};
+use super::{Activation, Cbam, Eca, Extents, PaddingRule, SqueezeExcite};
 
 /// Kinds of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -30,6 +30,8 @@ pub enum Kind {
     Cell,
     /// Maximum or average over windows.
     Pool,
+    /// Another height and width.
+    Resize,
     /// Mean over the image, flattened.
     GlobalPool,
     /// The image as a vector.
@@ -66,6 +68,16 @@ pub enum PoolMode {
     Average,
 }
 
+/// How pixels are sampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SampleMode {
+    /// Interpolated between the four around.
+    Bilinear,
+    /// The nearest.
+    Nearest,
+}
+
 /// A block. Which keys belong to which kind is checked when it is built.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,15 +92,17 @@ pub struct Block {
     /// Output channels.
     pub out: Option<usize>,
     /// Height and width of the window.
-    pub kernel: Option<usize>,
+    pub kernel: Option<Extents>,
     /// Step of the window.
-    pub stride: Option<usize>,
+    pub stride: Option<Extents>,
     /// Distance between taps.
     pub dilation: Option<usize>,
     /// Groups of channels.
     pub groups: Option<usize>,
     /// Whether a batch normalisation follows (else a bias).
     pub norm: Option<bool>,
+    /// Whether a convolution without normalisation has a bias.
+    pub bias: Option<bool>,
     /// Activation.
     pub activation: Option<Activation>,
     /// Activation after the last convolution.
@@ -127,12 +141,26 @@ pub struct Block {
     pub experts: Option<usize>,
     /// How many of them are chosen.
     pub top_k: Option<usize>,
+    /// Whether a pooled image stays one, of one pixel.
+    pub keep: Option<bool>,
+    /// Name of what has the size that is resized to.
+    pub like: Option<String>,
+    /// How many times larger an image becomes.
+    pub factor: Option<usize>,
+    /// How pixels are sampled.
+    pub mode: Option<SampleMode>,
     /// Whether compound scaling applies; yes if left out.
     pub scale: Option<bool>,
+    /// Takes what was kept under this name in place of the result before.
+    pub from: Option<String>,
     /// Keeps the result under this name.
     pub save: Option<String>,
     /// Adds what was kept under this name to the result.
     pub add: Option<String>,
+    /// Multiplies the result with what was kept under this name; one of them may have a single pixel.
+    pub mul: Option<String>,
+    /// Appends the channels of what was kept under this name.
+    pub concat: Option<String>,
 }
 
 impl Kind {
@@ -150,6 +178,7 @@ impl Kind {
             Kind::Fire => "fire",
             Kind::Cell => "cell",
             Kind::Pool => "pool",
+            Kind::Resize => "resize",
             Kind::GlobalPool => "global_pool",
             Kind::Flatten => "flatten",
             Kind::Dropout => "dropout",
@@ -165,12 +194,21 @@ impl Kind {
         }
     }
 
-    /// Keys that belong to the kind, beyond `type`, `name`, `repeat`, `save` and `add`.
+    /// Keys that belong to the kind, beyond `type`, `name`, `repeat`, `from`, `save`, `add`, `mul` and `concat`.
     pub(crate) fn keys(self) -> &'static [&'static str] {
         match self {
-            Kind::Conv => {
-                &["out", "kernel", "stride", "dilation", "groups", "norm", "activation", "padding", "scale"]
-            }
+            Kind::Conv => &[
+                "out",
+                "kernel",
+                "stride",
+                "dilation",
+                "groups",
+                "norm",
+                "bias",
+                "activation",
+                "padding",
+                "scale",
+            ],
             Kind::DepthwiseSeparable => &[
                 "out",
                 "kernel",
@@ -230,7 +268,9 @@ impl Kind {
             Kind::Fire => &["squeeze", "out", "activation", "scale"],
             Kind::Cell => &["cell", "out", "stride", "project_previous"],
             Kind::Pool => &["pool", "kernel", "stride", "padding", "ceil"],
-            Kind::GlobalPool | Kind::Flatten | Kind::Dropout => &[],
+            Kind::Resize => &["like", "factor", "mode"],
+            Kind::GlobalPool => &["keep"],
+            Kind::Flatten | Kind::Dropout => &[],
             Kind::Activation => &["activation"],
             Kind::Dense => &["out", "activation"],
             Kind::Classifier => &["classes"],
@@ -265,6 +305,7 @@ impl Block {
             ("dilation", self.dilation.is_some()),
             ("groups", self.groups.is_some()),
             ("norm", self.norm.is_some()),
+            ("bias", self.bias.is_some()),
             ("activation", self.activation.is_some()),
             ("project_activation", self.project_activation.is_some()),
             ("padding", self.padding.is_some()),
@@ -284,6 +325,10 @@ impl Block {
             ("threshold", self.threshold.is_some()),
             ("experts", self.experts.is_some()),
             ("top_k", self.top_k.is_some()),
+            ("keep", self.keep.is_some()),
+            ("like", self.like.is_some()),
+            ("factor", self.factor.is_some()),
+            ("mode", self.mode.is_some()),
             ("scale", self.scale.is_some()),
         ];
         all.into_iter().filter(|(_, there)| *there).map(|(key, _)| key).collect()

@@ -1,6 +1,7 @@
 //! The data of an architecture description, the same for TOML, YAML and JSON.
 
 mod block;
+mod extents;
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,8 @@ use avocet_ir::op::Unary;
 use serde::Deserialize;
 
 use crate::weights::Rule;
-pub use block::{Block, Kind, PoolMode};
+pub use block::{Block, Kind, PoolMode, SampleMode};
+pub use extents::Extents;
 
 /// A whole description.
 #[derive(Clone, Debug, Deserialize)]
