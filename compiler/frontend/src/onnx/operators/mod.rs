@@ -28,6 +28,7 @@ mod shapes;
 mod signals;
 mod spatial;
 mod states;
+mod suppression;
 mod unpooling;
 mod volumes;
 
@@ -157,6 +158,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Mul", ALL, elementwise::binary),
     ("Neg", ALL, elementwise::unary),
     ("NegativeLogLikelihoodLoss", since(12), losses::negative_log_likelihood),
+    ("NonMaxSuppression", since(10), suppression::select),
     ("Not", ALL, logic::bits),
     ("OneHot", since(9), positions::one_hot),
     ("OptionalGetElement", since(15), movement::identity),
