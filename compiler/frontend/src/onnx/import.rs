@@ -36,6 +36,8 @@ pub(super) struct Importer<'a> {
     pub(super) evaluate: &'a dyn Evaluate,
     /// What may still be spent on computing constants.
     pub(super) left: Cost,
+    /// Rows of results whose number only the data decides, by name.
+    pub(super) selections: HashMap<&'a str, usize>,
     pub(super) names: HashMap<&'a str, Named>,
     pub(super) unsupported: Vec<Unsupported>,
 }
@@ -153,6 +155,7 @@ pub(super) fn import(
         reader: Reader::new(folder),
         evaluate,
         left: BUDGET,
+        selections: HashMap::new(),
         names: HashMap::new(),
         unsupported: Vec::new(),
     };
@@ -226,6 +229,7 @@ impl<'a> Importer<'a> {
     }
 
     fn inputs(&mut self, proto: &'a GraphProto, options: &Options) -> Result<(), OnnxError> {
+        self.selections = signature::selections(proto, &options.dims);
         for (name, ty) in signature::inputs(proto, &options.dims, &mut self.unsupported)? {
             let value = match ty {
                 Some(ty) => {

@@ -1,6 +1,6 @@
 //! The network's inputs: their types, with every dimension bound to a size.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use avocet_ir::tensor::{Shape, TensorType};
 
@@ -39,7 +39,10 @@ pub(super) fn inputs<'a>(
             }
         });
     }
-    for name in bound.keys().filter(|name| !binding.used.contains(name.as_str())) {
+    let selections: BTreeSet<String> =
+        selecting(proto).into_iter().flat_map(|(name, dim)| names(name, dim)).collect();
+    let used = |name: &str| binding.used.contains(name) || selections.contains(name);
+    for name in bound.keys().filter(|name| !used(name)).collect::<Vec<_>>() {
         let name = name.escape_debug();
         binding.problems.push(format!("no dimension of the model is called '{name}'"));
     }
@@ -47,6 +50,41 @@ pub(super) fn inputs<'a>(
         problems if problems.is_empty() => Ok(inputs),
         problems => Err(OnnxError::Dimensions { file: String::new(), problems }),
     }
+}
+
+/// Results of which only the data decides how many rows they have: names, and what the model says of the number.
+fn selecting(proto: &GraphProto) -> BTreeMap<&str, Option<&DimensionProto>> {
+    fn rows(value: &ValueInfoProto) -> Option<&DimensionProto> {
+        value.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?.dim.first()
+    }
+    let selects = proto.node.iter().filter(|node| node.op_type == "NonMaxSuppression");
+    let mut found: BTreeMap<&str, Option<&DimensionProto>> =
+        selects.filter_map(|node| node.output.first()).map(|name| (name.as_str(), None)).collect();
+    for value in proto.value_info.iter().chain(&proto.output) {
+        if let Some(known) = found.get_mut(value.name.as_str()) {
+            *known = rows(value).or(*known);
+        }
+    }
+    found
+}
+
+/// The names by which such a number can be bound: its own, and its place.
+fn names(name: &str, dim: Option<&DimensionProto>) -> impl Iterator<Item = String> {
+    let own = dim.and_then(|dim| dim.dim_param.clone()).filter(|own| !own.is_empty());
+    own.into_iter().chain([format!("{name}.0")])
+}
+
+/// How many rows such results are to have: what the model says, or what is bound.
+pub(super) fn selections<'a>(
+    proto: &'a GraphProto,
+    bound: &BTreeMap<String, usize>,
+) -> HashMap<&'a str, usize> {
+    let rows = |(name, dim): (&'a str, Option<&DimensionProto>)| {
+        let given = names(name, dim).find_map(|name| bound.get(&name).copied());
+        let fixed = || dim?.dim_value.and_then(|value| usize::try_from(value).ok());
+        given.or_else(fixed).map(|rows| (name, rows))
+    };
+    selecting(proto).into_iter().filter_map(rows).collect()
 }
 
 /// The sizes given, which of them were of use, and what is wrong.

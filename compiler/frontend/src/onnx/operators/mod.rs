@@ -29,6 +29,7 @@ mod shapes;
 mod signals;
 mod spatial;
 mod states;
+mod suppression;
 mod unpooling;
 mod volumes;
 
@@ -133,8 +134,8 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("InstanceNormalization", ALL, normalization::instance),
     ("IsInf", since(10), logic::is_inf),
     ("IsNaN", since(9), logic::is_nan),
-    ("LSTM", ALL, recurrent::lstm),
     ("LRN", ALL, normalization::local_response),
+    ("LSTM", ALL, recurrent::lstm),
     ("LayerNormalization", since(17), normalization::layer),
     ("LeakyRelu", ALL, elementwise::unary),
     ("Less", ALL, logic::compare),
@@ -159,6 +160,7 @@ const TABLE: &[(&str, Versions, Function)] = &[
     ("Mul", ALL, elementwise::binary),
     ("Neg", ALL, elementwise::unary),
     ("NegativeLogLikelihoodLoss", since(12), losses::negative_log_likelihood),
+    ("NonMaxSuppression", since(10), suppression::select),
     ("Not", ALL, logic::bits),
     ("OneHot", since(9), positions::one_hot),
     ("OptionalGetElement", since(15), movement::identity),
