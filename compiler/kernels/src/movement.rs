@@ -71,6 +71,9 @@ const PIECES: usize = 4;
 /// Rows of up to so many elements that are copied one by one are written out: the channels of a picture.
 const WRITTEN: usize = 8;
 
+/// Elements of longer rows that are copied between two branches.
+const TOGETHER: usize = 4;
+
 /// Copies a contiguous run.
 pub(crate) fn run(
     b: &mut KernelBuilder,
@@ -141,7 +144,9 @@ pub(crate) fn emit(b: &mut KernelBuilder, x: BufferId, y: BufferId, copied: &Reg
                 if inner <= WRITTEN {
                     (0..inner).for_each(|index| one(b, index.into()));
                 } else {
-                    b.repeat(inner, one);
+                    b.blocks(inner, TOGETHER, |b, index, count| {
+                        (0..count).for_each(|i| one(b, &index + i));
+                    });
                 }
             }
         }

@@ -41,12 +41,16 @@ pub(crate) fn assign(graph: &Graph, schedules: &mut Schedules) -> Result<(), Gra
     let mut unread = BTreeSet::new();
     for value in attentions.iter().flat_map(|&id| graph.inputs(id).into_iter().take(3)) {
         // Whoever else reads it wants it as its shape says.
-        let read = graph.users(value).into_iter().all(|(user, input)| is_attention(user) && input < 3);
+        let users = graph.users(value);
+        let read = users.iter().all(|&(user, input)| is_attention(user) && input < 3);
         if !read || graph.is_output(value) || unread.contains(&value.node) {
             continue;
         }
         let place = operand(graph, value.node, &held);
-        if place.of != value.node && graph.as_constant(place.of.into()).is_none() {
+        // Vectors run along the elements of values, which must be neighbours.
+        let fits =
+            in_rows(&place.strides, graph.ty(value).dims()) || users.iter().all(|(_, input)| *input < 2);
+        if fits && place.of != value.node && graph.as_constant(place.of.into()).is_none() {
             unread.insert(value.node);
             held.insert(place.of);
             schedules.nodes.insert(value.node, Schedule::Alias);
@@ -136,8 +140,13 @@ fn result(graph: &Graph, id: NodeId) -> Option<Place> {
     let own = graph.node(user).outputs[0].shape.strides();
     let strides: Vec<usize> = inverse(&perm).into_iter().map(|i| own[i]).collect();
     let strides = reshaped(graph.ty(source).dims(), &strides, shape.dims())?;
-    let in_rows = strides.last() == Some(&1) || shape.dims().last() == Some(&1);
-    (in_rows && shape.elements() > 0).then_some(Place { of: user, first: 0, strides })
+    let fits = in_rows(&strides, shape.dims()) && shape.elements() > 0;
+    fits.then_some(Place { of: user, first: 0, strides })
+}
+
+/// Whether elements of the last dimension are neighbours.
+fn in_rows(strides: &[usize], dims: &[usize]) -> bool {
+    strides.last() == Some(&1) || dims.last() == Some(&1)
 }
 
 /// The strides of a tensor under another shape, if it has any there: dimensions that are joined must be one run.

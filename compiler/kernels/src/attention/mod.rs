@@ -8,7 +8,7 @@
 //! carries on. A query's sums don't depend on what other queries are in its block.
 //!
 //! Operands may have any strides, so that heads are read from, and written to, where projections have them side by side.
-//! Keys that are rows are transposed into panels first; so are values whose elements aren't neighbours.
+//! Keys that are rows are transposed into panels first.
 
 mod piece;
 
@@ -51,6 +51,11 @@ impl Matrices {
         let inner = &self.lead[self.lead.len() - lead.len()..];
         let steps = lead.iter().zip(inner).map(|(&extent, &stride)| (extent - 1) * stride);
         steps.sum::<usize>() + (rows - 1) * self.row + (columns - 1) * self.column + 1
+    }
+
+    /// Byte where the heads of a call begin.
+    fn place(&self, at: &[usize]) -> usize {
+        at.iter().zip(&self.lead).map(|(i, stride)| i * stride).sum::<usize>() * Element::F32.bytes()
     }
 }
 
@@ -130,18 +135,12 @@ pub(crate) fn generate(
         mask,
         y: Matrices::new(own),
     };
-    if heads.y.column != 1 && sizes.width != 1 {
-        return Err(LowerError::unsupported(problem, "attention into columns that are apart"));
+    if sizes.width != 1 && [&heads.v, &heads.y].iter().any(|rows| rows.column != 1) {
+        return Err(LowerError::unsupported(problem, "attention on columns that are apart"));
     }
-    let (mut keys, mut values) = (Operand::Input(1), Operand::Input(2));
-    let arranged = emitter.calls.len();
+    let mut keys = Operand::Input(1);
     if heads.k.row != 1 && sizes.keys > 1 {
         keys = heads.arrange_keys(lead, outer, emitter);
-    }
-    if heads.v.column != 1 && sizes.width > 1 {
-        values = heads.arrange_values(lead, outer, emitter);
-    }
-    if emitter.calls.len() > arranged {
         emitter.barrier();
     }
 
@@ -155,7 +154,6 @@ pub(crate) fn generate(
     let state = emitter.private_scratch(rows * State::COUNT * 4);
     let mut kernels: Vec<(usize, Kernel)> = Vec::new();
     for at in coordinates(outer) {
-        let place = |m: &Matrices| at.iter().zip(&m.lead).map(|(i, s)| i * s).sum::<usize>() * 4;
         for range in &ranges {
             let kernel = match kernels.iter().find(|(queries, _)| *queries == range.len()) {
                 Some((_, kernel)) => kernel.clone(),
@@ -165,9 +163,12 @@ pub(crate) fn generate(
                     kernel
                 }
             };
-            let from = |m: &Matrices| place(m) + range.start * m.row * 4;
-            let mut arguments =
-                vec![(Operand::Input(0), from(&heads.q)), (keys, place(&heads.k)), (values, place(&heads.v))];
+            let from = |m: &Matrices| m.place(&at) + range.start * m.row * Element::F32.bytes();
+            let mut arguments = vec![
+                (Operand::Input(0), from(&heads.q)),
+                (keys, heads.k.place(&at)),
+                (Operand::Input(2), heads.v.place(&at)),
+            ];
             arguments.extend(heads.mask.as_ref().map(|mask| (Operand::Input(3), from(mask))));
             arguments.extend([(Operand::Output, from(&heads.y)), (scores, 0), (state, 0)]);
             emitter.call_at(kernel, arguments, Vec::new());
@@ -200,82 +201,37 @@ fn dense(lead: &[usize], matrix: usize) -> Vec<usize> {
 }
 
 impl Heads<'_> {
-    /// Copies the matrices of an input into scratch of `matrix` elements each, those of each call of `outer` by a call; `boxes`
-    /// are what is copied of each, by rows and columns of source and result.
-    fn arrange(
-        &self,
-        name: &str,
-        (input, source): (usize, &Matrices),
-        (lead, outer): (&[usize], &[usize]),
-        (matrix, boxes): (usize, Vec<Region>),
-        emitter: &mut Emitter,
-    ) -> (Operand, Vec<usize>) {
-        let strides = dense(lead, matrix);
-        let scratch = emitter.scratch(lead.iter().product::<usize>() * matrix * 4);
-        let signed = |strides: &[usize]| strides.iter().map(|&s| s as i64).collect::<Vec<_>>();
-        let inner = |strides: &[usize]| signed(&strides[outer.len()..]);
-        let boxes: Vec<Region> = boxes
-            .into_iter()
-            .map(|copied| Region {
-                extents: [self.inner, &copied.extents].concat(),
-                from: (copied.from.0, [inner(&source.lead), copied.from.1].concat()),
-                to: (copied.to.0, [inner(&strides), copied.to.1].concat()),
-            })
-            .collect();
-        let end = |side: fn(&Region) -> &(i64, Vec<i64>)| {
-            let last = |copied: &Region| -> i64 {
-                let (start, strides) = side(copied);
-                start + copied.extents.iter().zip(strides).map(|(&d, &s)| (d as i64 - 1) * s).sum::<i64>() + 1
-            };
-            boxes.iter().map(last).max().unwrap_or(0) as usize
-        };
-        let (from, to) = (end(|copied| &copied.from), end(|copied| &copied.to));
-        let lanes = self.schedule.scores.lanes;
-        let kernel = movement::copy_box(name, Element::F32, from, to, &boxes, lanes);
-        for at in coordinates(outer) {
-            let place = |strides: &[usize]| at.iter().zip(strides).map(|(i, s)| i * s).sum::<usize>() * 4;
-            let arguments = vec![(Operand::Input(input), place(&source.lead)), (scratch, place(&strides))];
-            emitter.call_at(kernel.clone(), arguments, Vec::new());
-        }
-        (scratch, strides)
-    }
-
-    /// Keys become panels: for each element of a key, those of all keys of the panel side by side.
+    /// Keys become panels: for each element of a key, those of all keys of the panel side by side. A call arranges what a call of
+    /// attention reads.
     fn arrange_keys(&mut self, lead: &[usize], outer: &[usize], emitter: &mut Emitter) -> Operand {
         let Sizes { keys, inner, .. } = self.sizes;
         let tile = self.schedule.scores;
-        let (whole, rest) = (keys / tile.width(), keys % tile.width());
-        let (row, column) = (self.k.row as i64, self.k.column as i64);
-        let panel = |first: usize, panels: usize, count: usize| {
-            let width = count.next_multiple_of(tile.lanes) as i64;
+        let matrix = keys.next_multiple_of(tile.lanes) * inner;
+        let panels = Matrices { lead: dense(lead, matrix), row: 1, column: 0 };
+        let scratch = emitter.scratch(lead.iter().product::<usize>() * matrix * 4);
+        let signed = |strides: &[usize]| strides.iter().map(|&s| s as i64).collect::<Vec<_>>();
+        // So many panels of `count` keys from one on.
+        let boxed = |first: usize, panels_of_it: usize, count: usize| {
+            let (from, to) = (&self.k.lead[outer.len()..], &panels.lead[outer.len()..]);
+            let within = [tile.width() * self.k.row, self.k.column, self.k.row];
+            let width = count.next_multiple_of(tile.lanes);
             Region {
-                extents: vec![panels, count, inner],
-                from: ((first as i64) * row, vec![tile.width() as i64 * row, row, column]),
-                to: ((first * inner) as i64, vec![(tile.width() * inner) as i64, 1, width]),
+                extents: [self.inner, &[panels_of_it, inner, count]].concat(),
+                from: ((first * self.k.row) as i64, signed(&[from, &within].concat())),
+                to: ((first * inner) as i64, signed(&[to, &[tile.width() * inner, width, 1]].concat())),
             }
         };
-        let panels = [panel(0, whole, tile.width()), panel(whole * tile.width(), 1, rest)];
-        let boxes = panels.into_iter().filter(|copied| !copied.extents.contains(&0)).collect();
-        let matrix = keys.next_multiple_of(tile.lanes) * inner;
-        let source = (1, &self.k.clone());
-        let (scratch, strides) = self.arrange("keys", source, (lead, outer), (matrix, boxes), emitter);
-        self.k = Matrices { lead: strides, row: 1, column: 0 };
+        let (whole, rest) = (keys / tile.width(), keys % tile.width());
+        let boxes = [boxed(0, whole, tile.width()), boxed(whole * tile.width(), 1, rest)];
+        let boxes: Vec<Region> = boxes.into_iter().filter(|copied| !copied.extents.contains(&0)).collect();
+        let (from, to) = (self.k.reach(self.inner, keys, inner), panels.reach(self.inner, 1, 1) - 1 + matrix);
+        let kernel = movement::copy_box("keys", Element::F32, from, to, &boxes, tile.lanes);
+        for at in coordinates(outer) {
+            let arguments = vec![(Operand::Input(1), self.k.place(&at)), (scratch, panels.place(&at))];
+            emitter.call_at(kernel.clone(), arguments, Vec::new());
+        }
+        self.k = panels;
         self.panels = true;
-        scratch
-    }
-
-    /// Values become rows.
-    fn arrange_values(&mut self, lead: &[usize], outer: &[usize], emitter: &mut Emitter) -> Operand {
-        let Sizes { keys, width, .. } = self.sizes;
-        let rows = Region {
-            extents: vec![keys, width],
-            from: (0, vec![self.v.row as i64, self.v.column as i64]),
-            to: (0, vec![width as i64, 1]),
-        };
-        let source = (2, &self.v.clone());
-        let (scratch, strides) =
-            self.arrange("values", source, (lead, outer), (keys * width, vec![rows]), emitter);
-        self.v = Matrices { lead: strides, row: width, column: 1 };
         scratch
     }
 
