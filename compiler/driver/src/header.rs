@@ -175,7 +175,7 @@ pub(crate) fn text(artifact: &Artifact) -> String {
     line(&format!(
         "\n/* Runs the network. `inputs` and `outputs` hold {} and {} pointers. Allocates nothing, keeps nothing between\n   \
          calls, calls nothing but context.parallel_for: any number of threads may call it, each with an arena of its own.\n   \
-         Outputs and arena must not overlap anything else. Returns AVOCET_OK, or what is wrong with a pointer. */",
+         Outputs and arena must not overlap anything else. Returns AVOCET_OK, or what is wrong with a\n   pointer or a size. */",
         inputs.len(),
         outputs.len()
     ));

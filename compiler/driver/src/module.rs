@@ -4,11 +4,11 @@
 use std::fmt::Write as _;
 
 use avocet_ir::DType;
-use avocet_ir::program::Port;
+use avocet_ir::program::{Port, Sizes};
 use avocet_target_cranelift::emit::Weights;
 
 use crate::artifact::Artifact;
-use crate::constants::constants;
+use crate::constants::{constants, constants_of};
 
 /// What declarations of foreign functions start with.
 const FOREIGN: &str = "unsafe";
@@ -45,6 +45,20 @@ pub(crate) fn text(artifact: &Artifact) -> String {
         }
         line("}");
     }
+    if let Some(sizes) = &artifact.program.sizes {
+        line(&format!("\n/// Numbers of the sizes that each call gives: {}. Inputs, outputs and arena above", comment(sizes)));
+        line("/// are those of the largest.\npub mod size {");
+        let names = constants_of(sizes.dims.iter().map(|dim| dim.name.as_str()));
+        for (number, (dim, constant)) in sizes.dims.iter().zip(names).enumerate() {
+            line(&format!("    /// {:?}\n    pub const {constant}: usize = {number};", dim.name));
+        }
+        line("}");
+        line("\n/// Bytes of the arena that a call needs, by case: cases are in the order of the sizes, the last one changing fastest;");
+        line("/// a batch makes no cases.");
+        let bytes: Vec<String> =
+            (0..sizes.cases.len()).map(|case| artifact.program.arena_bytes(case).to_string()).collect();
+        line(&format!("pub const CASE_ARENA_BYTES: [usize; {}] = [{}];", bytes.len(), bytes.join(", ")));
+    }
     line(&format!("\n{FOREIGN} extern \"C\" {{"));
     line("    /// The model: [`avocet_runtime::Invoke`].");
     line(&format!("    pub fn {name}_invoke("));
@@ -53,6 +67,11 @@ pub(crate) fn text(artifact: &Artifact) -> String {
     line("        context: *const ::avocet_runtime::Context,");
     line("    ) -> i32;\n}");
     out
+}
+
+/// Sizes as a text that ends no comment line.
+fn comment(sizes: &Sizes) -> String {
+    sizes.to_string().chars().filter(|c| !c.is_control()).collect()
 }
 
 fn entry(port: &Port) -> String {
