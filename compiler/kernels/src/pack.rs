@@ -39,8 +39,16 @@ pub(crate) struct Packing {
     /// Elements of the packed weights.
     pub(crate) length: usize,
     boxes: Vec<Region>,
-    /// Boxes of zeros: the extents, the first element, the strides.
-    gaps: Vec<(Vec<usize>, (i64, Vec<i64>))>,
+    /// Boxes of zeros.
+    gaps: Vec<Gap>,
+}
+
+/// A box of packed weights that are zero.
+#[derive(Debug)]
+struct Gap {
+    extents: Vec<usize>,
+    first: i64,
+    strides: Vec<i64>,
 }
 
 /// Weights as a matrix of output channels by positions of a reduction, in groups.
@@ -100,8 +108,9 @@ impl Packing {
                 to: (first, to.collect()),
             });
             if columns > rest {
-                let strides = vec![group as i64, columns as i64, 1];
-                packing.gaps.push((vec![groups, depth, columns - rest], (first + rest as i64, strides)));
+                let (extents, strides) =
+                    (vec![groups, depth, columns - rest], vec![group as i64, columns as i64, 1]);
+                packing.gaps.push(Gap { extents, first: first + rest as i64, strides });
             }
         }
         packing
@@ -156,11 +165,11 @@ impl Packing {
         let mut b = KernelBuilder::new("pack");
         let x = b.buffer("x", Element::F32, problem.input_length(1), Access::Read);
         let y = b.buffer("y", Element::F32, self.length, Access::Write);
-        for (extents, (start, strides)) in &self.gaps {
+        for Gap { extents, first, strides } in &self.gaps {
             let (&columns, outer) = extents.split_last().unwrap_or((&0, &[]));
             view::nest(&mut b, outer, |b, coordinates| {
                 let steps = coordinates.iter().zip(strides);
-                let first = steps.fold((*start).into(), |sum, (c, &stride)| sum + c.scaled(stride));
+                let first = steps.fold((*first).into(), |sum, (c, &stride)| sum + c.scaled(stride));
                 b.blocks(columns, lanes, |b, index, valid| {
                     let zero = b.f32(lanes, 0.0);
                     b.store_partial(y, &first + index, zero, valid);
