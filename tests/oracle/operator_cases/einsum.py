@@ -18,7 +18,7 @@ EQUATIONS = {
     "attention_values": ("bhqk,bkhd->bqhd", (2, 3, 7, 5), (2, 5, 3, 8)),
     "rows": ("bi,bi->b", (6, 9), (6, 9)),
     "elementwise": ("ij,ij->ij", (3, 4), (3, 4)),
-    "broadcast": ("...ij,...jk->...ik", (2, 1, 3, 4), (5, 4, 6)),
+    "broadcast": ("...ij,...jk->...ik", (2, 1, 3, 4), (1, 5, 4, 6)),
     "weights": ("nchw,oc->nohw", (2, 6, 4, 5), (8, 6)),
     "three": ("ij,jk,kl->il", (3, 4), (4, 5), (5, 6)),
     "bilinear": ("bn,anm,bm->ba", (3, 4), (2, 4, 5), (3, 5)),
@@ -32,4 +32,4 @@ def add_cases(suite: Suite):
         values = {f"x{number}": normal(*shape) for number, shape in enumerate(shapes)}
         suite.operator(f"einsum_{name}", 12, "Einsum", values, equation=equation)
     whole = lambda *shape: lambda random: random.integers(-9, 9, shape)
-    suite.operator("einsum_integers", 12, "Einsum", {"x": whole(3, 4), "y": whole(4, 5)}, equation="ij,jk->ik")
+    suite.operator("einsum_integers", 12, "Einsum", {"x0": whole(3, 4), "x1": whole(4, 5)}, equation="ij,jk->ik")

@@ -203,3 +203,29 @@ fn preprocessing_compiled_in_sees_the_same() {
     };
     assert_close("preprocessing compiled in", &run(&model, &inputs), &run(&plain, &prepared), 1e-4);
 }
+
+/// The same by the command line: the picture goes in as it is, and what is written says so.
+#[test]
+fn preprocessing_is_an_option_of_every_command() {
+    let image = oracle().photographs().unwrap().join("rocket.png");
+    let model = "examples/mobilenet_v3_small.toml";
+    let arguments = ["--preprocess", "input=427x640,crop=427x427,resize=bilinear"];
+    let run = ["run", model, "--image", text(&image), "--verify", "--runs", "1", "--labels", "imagenet"];
+    let printed = done(&avocet(&[&run[..], &arguments].concat()));
+    assert!(printed.contains("verify        ok") && printed.contains("top 5"), "{printed}");
+    let folder = temporary_folder();
+    let compile = ["compile", model, "-o", text(folder.path())];
+    done(&avocet(&[&compile[..], &arguments].concat()));
+    let header = std::fs::read_to_string(folder.path().join("mobilenet_v3_small.h")).expect("there");
+    assert!(header.contains("{\"input\", AVOCET_U8, 4, shape_0, 819840, 819840}"), "{header}");
+    let inspect = |spec| avocet(&["inspect", model, "--preprocess", spec]);
+    for (spec, expected) in [
+        ("8x8,resize=cubic", "'resize=cubic' is not known; expected [NAME=]HEIGHTxWIDTH"),
+        ("image=8x8", "there is no 'image'; the model's inputs are 'input' f32[1,3,224,224]"),
+        ("8x8x4", "a picture of 4 channels for an input of 3"),
+    ] {
+        let output = inspect(spec);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && told.contains(expected), "{told}");
+    }
+}

@@ -170,7 +170,8 @@ fn pages_are_finished_and_name_what_exists() {
         }
         let folder = workspace_root().join(page);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let there = link.contains("://") || folder.with_file_name(link).exists();
+            let file = link.split('#').next().unwrap_or_default();
+            let there = link.contains("://") || folder.with_file_name(file).exists();
             assert!(there, "{page} links to {link}, which is not there");
         }
     }
