@@ -40,7 +40,12 @@ impl<'a> Problem<'a> {
     pub(crate) fn new(graph: &'a Graph, id: NodeId, schedule: Schedule, schedules: &Schedules) -> Self {
         let node = graph.node(id);
         let inputs = graph.inputs(id);
-        let pitch = |value: Value| schedules.pitch(graph, value.node);
+        // Only first results lie in others; further ones, those of branches and loops, are dense.
+        let pitch = |value: Value| match value.port {
+            0 => schedules.pitch(graph, value.node),
+            _ => width(&graph.ty(value).shape),
+        };
+        let first = |value: &Value| value.port == 0;
         Problem {
             name: &node.name,
             op: &node.op,
@@ -50,9 +55,15 @@ impl<'a> Problem<'a> {
             output: &node.outputs[0],
             pitch: pitch(id.into()),
             pitches: inputs.iter().map(|&value| pitch(value)).collect(),
-            strides: inputs.iter().map(|value| schedules.strides.get(&value.node).cloned()).collect(),
+            strides: inputs
+                .iter()
+                .map(|value| schedules.strides.get(&value.node).filter(|_| first(value)).cloned())
+                .collect(),
             own_strides: schedules.strides.get(&id).cloned(),
-            plane: inputs.first().and_then(|value| schedules.plane(graph, value.node)),
+            plane: inputs
+                .first()
+                .filter(|value| first(value))
+                .and_then(|value| schedules.plane(graph, value.node)),
             schedule,
         }
     }

@@ -20,6 +20,7 @@ def add_cases(suite: Suite):
     _add_recurrent(suite)
     _add_choices(suite)
     _add_loops(suite)
+    _add_results_of_two_widths(suite)
     _add_scans(suite)
 
 
@@ -84,6 +85,28 @@ def _add_choices(suite: Suite):
         nodes = [node("If", ["condition"], ["u", "v"], then_branch=two, else_branch=other), node("Div", ["u", "v"], ["y"])]
         values = {"condition": boolean(holds), "a": normal(3, 4), "b": uniform(1, 2, 3, 4)}
         suite.graph(f"if_two_results_{holds}", 13, nodes, values, ["y", "u", "v"])
+
+
+def _add_results_of_two_widths(suite: Suite):
+    """What reads a loop's second result, whose rows are of another length than the first's."""
+    body = helper.make_graph(
+        [
+            node("Mul", ["a", "half"], ["a1"]),
+            node("Add", ["b", "b"], ["b1"]),
+            node("Identity", ["on"], ["still"]),
+        ],
+        "body",
+        [value("i", [], TensorProto.INT64), value("on", [], TensorProto.BOOL), value("a", [2, 3]), value("b", [4, 5])],
+        [value("still", [], TensorProto.BOOL), value("a1", [2, 3]), value("b1", [4, 5])],
+    )
+    nodes = [
+        node("Loop", ["count", "", "a0", "b0"], ["a2", "b2"], body=body),
+        node("Relu", ["b2"], ["y"]),
+        node("Transpose", ["b2"], ["t"], perm=[1, 0]),
+        node("Concat", ["b2", "y"], ["c"], axis=1),
+    ]
+    values = {"count": integers(3), "a0": normal(2, 3), "b0": normal(4, 5), "half": Constant(floats(0.5))}
+    suite.graph("loop_results_of_two_widths", 13, nodes, values, ("a2", "y", "t", "c"))
 
 
 def _add_loops(suite: Suite):

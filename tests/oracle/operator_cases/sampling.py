@@ -8,6 +8,7 @@ from .suite import Constant, Suite, floats, integers, normal, uniform
 def add_cases(suite: Suite):
     _add_grids(suite)
     _add_regions(suite)
+    _add_selections(suite)
     _add_resizes(suite)
     _add_signals(suite)
 
@@ -53,6 +54,22 @@ def _add_regions(suite: Suite):
     for op_type in ("MaxPool", "AveragePool"):
         suite.operator(f"{op_type.lower()}_of_volumes", 19, op_type, volume, kernel_shape=[3, 2, 3],
                        strides=[1, 2, 2], pads=[1, 0, 1, 1, 1, 1])
+
+
+def _add_selections(suite: Suite):
+    """The number of rows is what ONNX Runtime selects: a case's model declares the shapes of its results."""
+    corners = lambda random: numpy.concatenate([low := random.random((2, 30, 2)), low + random.random((2, 30, 2))], 2)
+    boxes = lambda random: corners(random).astype(numpy.float32)
+    swapped = lambda random: corners(random)[:, :, [2, 1, 0, 3]].astype(numpy.float32)
+    scores = uniform(0, 1, 2, 3, 30)
+    limits = {"most": Constant(integers(7)), "overlap": Constant(floats(0.4))}
+    for name, values in (("corners", boxes), ("swapped_corners", swapped)):
+        values = {"boxes": values, "scores": scores} | limits
+        suite.operator(f"non_max_suppression_{name}", 11, "NonMaxSuppression", values)
+    values = {"boxes": boxes, "scores": scores} | limits | {"least": Constant(floats(0.6))}
+    suite.operator("non_max_suppression_centres", 10, "NonMaxSuppression", values, center_point_box=1)
+    values = {"boxes": boxes, "scores": scores, "most": integers([4]), "overlap": floats([0.3]), "least": floats([0.7])}
+    suite.operator("non_max_suppression_of_computed_limits", 11, "NonMaxSuppression", values)
 
 
 def _add_resizes(suite: Suite):

@@ -273,6 +273,7 @@ impl<'a> Importer<'a> {
             (Err(reason), _) | (Ok(_), Some(reason)) => Err(Problem::Unsupported(reason)),
             // Already told of, where it comes from.
             (Ok(_), None) if unknown => {
+                self.refuse_within(proto, &name);
                 return proto.output.iter().try_for_each(|o| self.bind(o, Named::Unknown));
             }
             (Ok(function), None) => {
@@ -317,11 +318,18 @@ impl<'a> Importer<'a> {
             attributes: describe(proto),
             reason,
         });
+        self.refuse_within(proto, name);
+    }
+
+    /// Adds what can't be imported within a node's bodies to the list.
+    fn refuse_within(&mut self, proto: &NodeProto, name: &str) {
         // The decoder bounds the depth of bodies within bodies.
         for body in proto.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)) {
             for (number, inner) in body.node.iter().enumerate() {
-                if let Err(reason) = self.function(inner) {
-                    self.refuse(inner, &format!("{name}/{}", node_name(inner, number)), reason);
+                let name = format!("{name}/{}", node_name(inner, number));
+                match self.function(inner) {
+                    Err(reason) => self.refuse(inner, &name, reason),
+                    Ok(_) => self.refuse_within(inner, &name),
                 }
             }
         }

@@ -32,7 +32,7 @@ pub use error::{OnnxError, Unsupported};
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Sizes of symbolic dimensions, by their name or, where they have none, as `INPUT.AXIS` (`x.2`). A first dimension
-    /// that is not bound here is 1.
+    /// that is not bound here is 1. Rows of a NonMaxSuppression's result, unless the model declares them: `RESULT.0`.
     pub dims: BTreeMap<String, usize>,
 }
 

@@ -69,3 +69,21 @@ fn inputs_have_a_shape() {
     let huge = Builder::new(13).input("x", &[1 << 40, 1 << 40]);
     assert!(huge.refused().contains("more elements"));
 }
+
+/// How many boxes are selected only the data tells; the model or whoever compiles it says how many rows there are.
+#[test]
+fn rows_of_selected_boxes_are_bound() {
+    let model = || {
+        Builder::new(13)
+            .input("boxes", &[1, 9, 4])
+            .input("scores", &[1, 2, 9])
+            .weight("most", &i64s(&[3]))
+            .node("NonMaxSuppression", &["boxes", "scores", "most"], &["chosen"], vec![])
+            .output("chosen")
+    };
+    assert!(model().refused().contains("bind it with --dim chosen.0=ROWS"));
+    let bound = |rows| model().import_with(&Options { dims: [("chosen.0".to_string(), rows)].into() });
+    let graph = bound(5).expect("bound by place");
+    assert_eq!(graph.ty(graph.outputs()[0].value).dims(), [5, 3]);
+    assert!(bound(19).expect_err("more than there are boxes").to_string().contains("19 boxes selected"));
+}
