@@ -46,14 +46,19 @@ pub(crate) fn text(artifact: &Artifact) -> String {
         line("}");
     }
     if let Some(sizes) = &artifact.program.sizes {
-        line(&format!("\n/// Numbers of the sizes that each call gives: {}. Inputs, outputs and arena above", comment(sizes)));
+        line(&format!(
+            "\n/// Numbers of the sizes that each call gives: {}. Inputs, outputs and arena above",
+            comment(sizes)
+        ));
         line("/// are those of the largest.\npub mod size {");
         let names = constants_of(sizes.dims.iter().map(|dim| dim.name.as_str()));
         for (number, (dim, constant)) in sizes.dims.iter().zip(names).enumerate() {
             line(&format!("    /// {:?}\n    pub const {constant}: usize = {number};", dim.name));
         }
         line("}");
-        line("\n/// Bytes of the arena that a call needs, by case: cases are in the order of the sizes, the last one changing fastest;");
+        line(
+            "\n/// Bytes of the arena that a call needs, by case: cases are in the order of the sizes, the last one changing fastest;",
+        );
         line("/// a batch makes no cases.");
         let bytes: Vec<String> =
             (0..sizes.cases.len()).map(|case| artifact.program.arena_bytes(case).to_string()).collect();

@@ -9,6 +9,11 @@
 
 #include "table.h"
 
+#define TEXT(x) #x
+#define QUOTED(x) TEXT(x)
+/* The networks' code comes after this file's. */
+__asm__(".text\n.space " QUOTED(PADDING) "\n");
+
 enum { DIFFERENT = 100, MOST_PORTS = 16, ALIGNMENT = 64 };
 
 static void *memory(size_t bytes, int garbage) {
