@@ -3,7 +3,7 @@
 Out, into the given folder: for each picture a folder `efficientnet_lite0/NAME` or `text_direction/NAME` with
 `input_0.npy` (f32, NCHW, normalised as the network was trained) and `inputs.json`; and for each network a
 `classes.json`: the class that a human would give for each picture, where the network is right about it. And in
-`photographs/` the pictures themselves, `NAME.png` and `NAME.jpg`, with `NAME.npy`: what Pillow makes of the PNG as
+`photographs/` the pictures themselves, `NAME.png`, `NAME.jpg` and, smaller and progressive, `NAME_small.jpg`, with `NAME.npy`: what Pillow makes of the PNG as
 networks trained on ImageNet are evaluated (shorter side to 256, centre of 224, mean and deviation of each channel).
 """
 
@@ -99,6 +99,7 @@ def main():
         (output / "photographs").mkdir(exist_ok=True)
         photograph.save(output / "photographs" / f"{name}.png")
         photograph.save(output / "photographs" / f"{name}.jpg", quality=95)
+        photograph.resize((96, 64)).save(output / "photographs" / f"{name}_small.jpg", progressive=True)
         numpy.save(output / "photographs" / f"{name}.npy", imagenet_input(photograph))
     for network, classes in (("efficientnet_lite0", OBJECTS), ("text_direction", directions)):
         (output / network / "classes.json").write_text(json.dumps(classes, indent=1) + "\n")

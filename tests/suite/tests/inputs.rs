@@ -170,6 +170,33 @@ fn photographs_become_what_pillow_makes_of_them() {
     }
 }
 
+/// Whatever is done to a file, it is read or refused.
+#[test]
+fn damaged_photographs_are_no_panic() {
+    let photographs = oracle().photographs().unwrap();
+    let mut state = 1u64;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for (name, times) in [("coffee_small.jpg", 2000), ("chelsea.jpg", 100), ("chelsea.png", 100)] {
+        let whole = std::fs::read(photographs.join(name)).expect("there");
+        assert!(Picture::decode(whole.clone()).is_ok(), "{name}");
+        for time in 0..times {
+            let mut bytes = whole.clone();
+            // Half of the changes in the headers, which decide more than pixels do.
+            let part = if time % 2 == 0 { bytes.len().min(700) } else { bytes.len() };
+            for _ in 0..1 + next(3) {
+                bytes[next(part)] = next(256) as u8;
+            }
+            if time % 5 == 0 {
+                bytes.truncate(next(whole.len()));
+            }
+            let _ = Picture::decode(bytes);
+        }
+    }
+}
+
 /// The same network with preprocessing compiled in and without, on a photograph of bytes.
 #[test]
 fn preprocessing_compiled_in_sees_the_same() {
