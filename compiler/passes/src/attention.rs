@@ -40,6 +40,8 @@ struct Attention {
     v: Rows,
     scale: f32,
     mask: Option<Value>,
+    /// Whether the result's last two dimensions are to be exchanged.
+    turned: bool,
     /// Where queries get nothing, of a dimension for the keys that is one.
     blind: Option<Value>,
 }
@@ -62,7 +64,17 @@ fn single(graph: &Graph, value: Value) -> Option<NodeId> {
 
 /// Attention whose last product is this node: none where there is no softmax before it, and why it is none where there is.
 fn find(graph: &Graph, id: NodeId) -> Option<Result<Attention, &'static str>> {
-    let [weights, v] = product(graph, id)?;
+    let [left, right] = product(graph, id)?;
+    // Where channels are rows the product is that of values and weights, `v w^T`.
+    let is_weights = |rows: Rows, swapped: bool| {
+        let op = &graph.node(rows.value.node).op;
+        rows.swapped == swapped && matches!(op, Op::Softmax { .. } | Op::Select)
+    };
+    let (weights, v, turned) = match (is_weights(left, false), is_weights(right, true)) {
+        (true, _) => (left, right, false),
+        (false, true) => (right, Rows { swapped: !left.swapped, ..left }, true),
+        (false, false) => return None,
+    };
     let mut softmax = weights.value;
     // Weights of queries that may see no key are set to zero in ONNX's own attention.
     let mut blind = None;
@@ -75,10 +87,10 @@ fn find(graph: &Graph, id: NodeId) -> Option<Result<Attention, &'static str>> {
         (blind, softmax) = (Some(inputs[0]), inputs[2]);
     }
     let Op::Softmax { axis } = graph.node(softmax.node).op else { return None };
-    if axis + 1 != graph.ty(softmax).shape.rank() || weights.swapped {
+    if axis + 1 != graph.ty(softmax).shape.rank() {
         return None;
     }
-    Some(scores(graph, softmax, v, blind))
+    Some(scores(graph, softmax, v, blind).map(|attention| Attention { turned, ..attention }))
 }
 
 fn scores(graph: &Graph, softmax: Value, v: Rows, blind: Option<Value>) -> Result<Attention, &'static str> {
@@ -113,7 +125,7 @@ fn scores(graph: &Graph, softmax: Value, v: Rows, blind: Option<Value>) -> Resul
     };
     // Rows of the right operand are elements of keys, but where it is transposed.
     let k = Rows { swapped: !k.swapped, ..k };
-    let mut attention = Attention { q, k, v, scale, mask, blind };
+    let mut attention = Attention { q, k, v, scale, mask, turned: false, blind };
     for rows in [&mut attention.q, &mut attention.k] {
         while let Some((factor, inner)) = scaled(graph, rows.value) {
             (attention.scale, rows.value) = (attention.scale * factor, inner);
@@ -154,13 +166,14 @@ fn check(graph: &Graph, attention: Attention) -> Result<Attention, &'static str>
 }
 
 fn replace(graph: &mut Graph, id: NodeId, attention: Attention) -> Result<(), PassError> {
-    let Attention { q, k, v, scale, mask, blind } = attention;
+    let Attention { q, k, v, scale, mask, turned, blind } = attention;
     let name = graph.node(id).name.clone();
     let mut inputs = Vec::new();
+    let rank = graph.ty(q.value).shape.rank();
+    let mut perm: Vec<usize> = (0..rank).collect();
+    perm.swap(rank - 2, rank - 1);
     for Rows { value, swapped } in [q, k, v] {
-        let rank = graph.ty(value).shape.rank();
-        let mut perm: Vec<usize> = (0..rank).collect();
-        perm.swap(rank - 2, rank - 1);
+        let perm = perm.clone();
         inputs.push(match swapped {
             true => graph.add(format!("{name}.rows"), Op::Transpose { perm }, &[value])?,
             false => value,
@@ -171,6 +184,9 @@ fn replace(graph: &mut Graph, id: NodeId, attention: Attention) -> Result<(), Pa
     if let Some(blind) = blind {
         let zero = graph.constant(format!("{name}.nothing"), avocet_ir::Tensor::scalar_f32(0.0));
         result = graph.add(format!("{name}.blind"), Op::Select, &[blind, zero, result])?;
+    }
+    if turned {
+        result = graph.add(format!("{name}.turned"), Op::Transpose { perm }, &[result])?;
     }
     substitute(graph, id, result)?;
     Ok(())
@@ -248,6 +264,29 @@ mod tests {
           %7 = constant [0.0] : f32[] ; n5.nothing
           %8 = select %5, %7, %6 : f32[2,5,4] ; n5.blind
           return %8 "y"
+        "#);
+    }
+
+    /// Channels as rows: queries and keys are columns, and the result is `v w^T`.
+    #[test]
+    fn channels_as_rows() {
+        let mut net = Network::new();
+        let (q, k, v) = (net.input("q", [2, 4, 5]), net.input("k", [2, 4, 6]), net.input("v", [2, 3, 6]));
+        let scores = net.add(Op::MatMul { transpose_a: true, transpose_b: false }, &[q, k]);
+        let weights = net.add(Op::Softmax { axis: 2 }, &[scores]);
+        let y = net.add(BY_ROWS, &[v, weights]);
+        let (after, _) = check(run, &net.finish(y));
+        insta::assert_snapshot!(after.to_string(), @r#"
+        graph test
+          %0 = input : f32[2,4,5] ; q
+          %1 = input : f32[2,4,6] ; k
+          %2 = input : f32[2,3,6] ; v
+          %3 = transpose %0 {perm=[0,2,1]} : f32[2,5,4] ; n3.rows
+          %4 = transpose %1 {perm=[0,2,1]} : f32[2,6,4] ; n3.rows
+          %5 = transpose %2 {perm=[0,2,1]} : f32[2,6,3] ; n3.rows
+          %6 = attention %3, %4, %5 {scale=1} : f32[2,5,3] ; n3
+          %7 = transpose %6 {perm=[0,2,1]} : f32[2,3,5] ; n3.turned
+          return %7 "y"
         "#);
     }
 
