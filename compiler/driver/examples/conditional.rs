@@ -95,7 +95,9 @@ fn thresholds(values: [f32; 2]) -> Result<Vec<Tensor>, Failure> {
 
 fn main() -> Result<(), Failure> {
     let rounds = std::env::args().nth(1).map_or(Ok(51), |argument| argument.parse::<usize>())?.max(1);
-    println!("| network | what is computed | ms, least | ms, median | MB of constants |\n| --- | --- | ---: | ---: | ---: |");
+    println!(
+        "| network | what is computed | ms, least | ms, median | MB of constants |\n| --- | --- | ---: | ---: | ---: |"
+    );
 
     let mut exits = Contest::new("mobilenet_v2_exits");
     exits.networks.push(network(&description("mobilenet_v2_exits")?)?);
@@ -116,7 +118,8 @@ fn main() -> Result<(), Failure> {
 
     let text = description("mobilenet_v2_moe")?;
     let chosen = |count: &str| {
-        text.replace("top_k = 1", &format!("top_k = {count}")).replace("top_k = 2", &format!("top_k = {count}"))
+        text.replace("top_k = 1", &format!("top_k = {count}"))
+            .replace("top_k = 2", &format!("top_k = {count}"))
     };
     let mut experts = Contest::new("mobilenet_v2_moe");
     experts.alone("1 of 4 experts in both stages", &chosen("1"))?;

@@ -53,8 +53,13 @@ pub(super) fn einsum(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
         None => implied(&named),
     };
     let known = |name: &Name| extents.contains_key(name);
-    if let Some(lost) = result.iter().enumerate().find(|(i, name)| !known(name) || result[..*i].contains(name)) {
-        return invalid(format!("dimension {} of the result is not one of the operands', or there twice", lost.0));
+    if let Some(lost) =
+        result.iter().enumerate().find(|(i, name)| !known(name) || result[..*i].contains(name))
+    {
+        return invalid(format!(
+            "dimension {} of the result is not one of the operands', or there twice",
+            lost.0
+        ));
     }
     let mut terms = Vec::new();
     for (value, names) in named {
@@ -64,7 +69,8 @@ pub(super) fn einsum(importer: &mut Importer, node: &Node) -> Result<Vec<Value>,
     let Some(mut sum) = rest.next() else { return invalid("no operands") };
     let mut left: Vec<Term> = rest.collect();
     loop {
-        let needed = |name: Name| result.contains(&name) || left.iter().any(|term| term.names.contains(&name));
+        let needed =
+            |name: Name| result.contains(&name) || left.iter().any(|term| term.names.contains(&name));
         let gone: Vec<Name> = sum.names.iter().copied().filter(|&name| !needed(name)).collect();
         sum = summed(importer, node, sum, &gone)?;
         if left.is_empty() {
@@ -117,7 +123,9 @@ fn implied(named: &[(Value, Vec<Name>)]) -> Vec<Name> {
     named.iter().flat_map(|(_, names)| names).for_each(|&name| *counts.entry(name).or_default() += 1);
     let mut under: Vec<Name> = counts.keys().copied().filter(|&name| name >= ELLIPSIS).collect();
     under.reverse();
-    under.extend(counts.iter().filter(|&(&name, &count)| name < ELLIPSIS && count == 1).map(|(&name, _)| name));
+    under.extend(
+        counts.iter().filter(|&(&name, &count)| name < ELLIPSIS && count == 1).map(|(&name, _)| name),
+    );
     under
 }
 
@@ -159,7 +167,8 @@ fn diagonal(importer: &mut Importer, node: &Node, value: Value, names: Vec<Name>
         let mut flat: Vec<usize> = rest.iter().map(|&axis| dims[axis]).collect();
         flat.push(extent * extent);
         let flattened = importer.reshape(node, turned, &flat)?;
-        let mut axes: Vec<SliceAxis> = flat.iter().map(|&count| SliceAxis { start: 0, count, step: 1 }).collect();
+        let mut axes: Vec<SliceAxis> =
+            flat.iter().map(|&count| SliceAxis { start: 0, count, step: 1 }).collect();
         if let Some(last) = axes.last_mut() {
             *last = SliceAxis { start: 0, count: extent, step: extent as isize + 1 };
         }
@@ -202,7 +211,8 @@ fn joined(
 ) -> Result<Term, Problem> {
     let both: Vec<Name> = a.names.iter().copied().filter(|name| b.names.contains(name)).collect();
     let (batch, inner): (Vec<Name>, Vec<Name>) = both.iter().partition(|&&name| later(name));
-    let only = |term: &Term| term.names.iter().copied().filter(|name| !both.contains(name)).collect::<Vec<_>>();
+    let only =
+        |term: &Term| term.names.iter().copied().filter(|name| !both.contains(name)).collect::<Vec<_>>();
     let (rows, columns) = (only(&a), only(&b));
     let result: Vec<Name> = batch.iter().chain(&rows).chain(&columns).copied().collect();
     let extent = |term: &Term, importer: &Importer, name: &Name| {
@@ -226,12 +236,14 @@ fn joined(
         names.iter().map(|name| extent(term, importer, name)).product::<usize>()
     };
     let batches = |term: &Term| batch.iter().map(|name| extent(term, importer, name)).collect::<Vec<_>>();
-    let matrix = |term: &Term, m: usize, n: usize| batches(term).into_iter().chain([m, n]).collect::<Vec<_>>();
+    let matrix =
+        |term: &Term, m: usize, n: usize| batches(term).into_iter().chain([m, n]).collect::<Vec<_>>();
     let (m, k, n) = (size(&a, &rows), size(&a, &inner), size(&b, &columns));
     let (one, two) = (matrix(&a, m, k), matrix(&b, k, n));
     let left = importer.reshape(node, left, &one)?;
     let right = importer.reshape(node, right, &two)?;
-    let product = importer.add(node, Op::MatMul { transpose_a: false, transpose_b: false }, &[left, right])?;
+    let product =
+        importer.add(node, Op::MatMul { transpose_a: false, transpose_b: false }, &[left, right])?;
     let lead = importer.ty(product).dims()[..batch.len()].to_vec();
     let mut dims = lead;
     dims.extend(rows.iter().map(|name| extent(&a, importer, name)));
