@@ -1,14 +1,14 @@
 //! Makes one operator of attention that is written out: two matrix products with a softmax between.
 //!
-//! `softmax(q k^T * scale + mask) v`. Exporters put the scale on the scores, on the queries, or as its root on queries and keys;
-//! keys come transposed or not; a mask may be added to the scores. The matrix of scores, which is the largest tensor of all,
+//! `softmax(q k^T * scale + masks) v`. Exporters put the scale on the scores, on the queries, or as its root on queries and keys;
+//! keys come transposed or not; masks may be added to the scores. The matrix of scores, which is the largest tensor of all,
 //! is never stored then.
 
 use avocet_ir::op::{Binary, Op};
 use avocet_ir::{DType, Graph, NodeId, Shape, Value, infer};
 
 use crate::pass::{Context, Outcome, PassError};
-use crate::rewrite::{plain_binary, scalar, substitute, with_scalar};
+use crate::rewrite::{plain_binary, plain_reshape, scalar, substitute, with_scalar};
 
 /// The pass.
 pub(crate) fn run(graph: &mut Graph, _: &Context<'_>) -> Result<Outcome, PassError> {
@@ -39,7 +39,9 @@ struct Attention {
     k: Rows,
     v: Rows,
     scale: f32,
-    mask: Option<Value>,
+    masks: Vec<Mask>,
+    /// Whether the result's last two dimensions are to be exchanged.
+    turned: bool,
     /// Where queries get nothing, of a dimension for the keys that is one.
     blind: Option<Value>,
 }
@@ -62,7 +64,17 @@ fn single(graph: &Graph, value: Value) -> Option<NodeId> {
 
 /// Attention whose last product is this node: none where there is no softmax before it, and why it is none where there is.
 fn find(graph: &Graph, id: NodeId) -> Option<Result<Attention, &'static str>> {
-    let [weights, v] = product(graph, id)?;
+    let [left, right] = product(graph, id)?;
+    // Where channels are rows the product is that of values and weights, `v w^T`.
+    let is_weights = |rows: Rows, swapped: bool| {
+        let op = &graph.node(rows.value.node).op;
+        rows.swapped == swapped && matches!(op, Op::Softmax { .. } | Op::Select)
+    };
+    let (weights, v, turned) = match (is_weights(left, false), is_weights(right, true)) {
+        (true, _) => (left, right, false),
+        (false, true) => (right, Rows { swapped: !left.swapped, ..left }, true),
+        (false, false) => return None,
+    };
     let mut softmax = weights.value;
     // Weights of queries that may see no key are set to zero in ONNX's own attention.
     let mut blind = None;
@@ -75,51 +87,96 @@ fn find(graph: &Graph, id: NodeId) -> Option<Result<Attention, &'static str>> {
         (blind, softmax) = (Some(inputs[0]), inputs[2]);
     }
     let Op::Softmax { axis } = graph.node(softmax.node).op else { return None };
-    if axis + 1 != graph.ty(softmax).shape.rank() || weights.swapped {
+    if axis + 1 != graph.ty(softmax).shape.rank() {
         return None;
     }
-    Some(scores(graph, softmax, v, blind))
+    Some(scores(graph, softmax, v, blind).map(|attention| Attention { turned, ..attention }))
+}
+
+/// A mask, and the shape that it broadcasts to the scores with.
+type Mask = (Value, Shape);
+
+/// What becomes of the product of queries and keys.
+#[derive(Clone)]
+struct Scores {
+    scale: f32,
+    /// The last that is added comes first.
+    masks: Vec<Mask>,
+    /// Steps that were looked through.
+    steps: usize,
 }
 
 fn scores(graph: &Graph, softmax: Value, v: Rows, blind: Option<Value>) -> Result<Attention, &'static str> {
-    const ELSEWHERE: &str = "what is between the products is used elsewhere";
     single(graph, softmax).ok_or(ELSEWHERE)?;
-    let mut value = graph.inputs(softmax.node)[0];
-    let (mut scale, mut mask) = (1.0, None);
-    let [q, k] = loop {
-        let id = single(graph, value).ok_or(ELSEWHERE)?;
-        if let Some(product) = product(graph, id) {
-            break product;
-        }
-        if let Some((factor, inner)) = scaled(graph, value) {
-            (scale, value) = (scale * factor, inner);
-            continue;
-        }
-        // What the scores are multiplied by after a mask was added would have to be on the mask, too.
-        let (Some(Binary::Add), None, 1.0) = (plain_binary(graph, id), mask, scale) else {
-            return Err("the scores are not a product, scaled and masked");
-        };
-        let inputs = graph.inputs(id);
-        let is_mask = |mask: Value, scores: Value| {
-            graph.ty(scores) == &graph.node(id).outputs[0]
-                && infer::broadcasts_to(&graph.ty(mask).shape, &graph.ty(scores).shape)
-                && (product(graph, scores.node).is_some() || scaled(graph, scores).is_some())
-        };
-        (value, mask) = match inputs[..] {
-            [a, b] if is_mask(b, a) => (a, Some(b)),
-            [a, b] if is_mask(a, b) => (b, Some(a)),
-            _ => return Err("the scores are not a product, scaled and masked"),
-        };
-    };
+    let plain = Scores { scale: 1.0, masks: Vec::new(), steps: 0 };
+    let ([q, k], Scores { scale, mut masks, .. }) = walk(graph, graph.inputs(softmax.node)[0], plain)?;
+    masks.reverse();
     // Rows of the right operand are elements of keys, but where it is transposed.
     let k = Rows { swapped: !k.swapped, ..k };
-    let mut attention = Attention { q, k, v, scale, mask, blind };
+    let mut attention = Attention { q, k, v, scale, masks, turned: false, blind };
     for rows in [&mut attention.q, &mut attention.k] {
         while let Some((factor, inner)) = scaled(graph, rows.value) {
             (attention.scale, rows.value) = (attention.scale * factor, inner);
         }
     }
     Ok(attention)
+}
+
+const ELSEWHERE: &str = "what is between the products is used elsewhere";
+const OTHER: &str = "the scores are not a product, scaled and masked";
+/// Most masks that the operator takes, and most steps that are looked through.
+const MASKS: usize = 2;
+const STEPS: usize = 16;
+
+/// From scores up to the product of queries and keys.
+fn walk(graph: &Graph, value: Value, after: Scores) -> Result<([Rows; 2], Scores), &'static str> {
+    let id = single(graph, value).ok_or(ELSEWHERE)?;
+    let after = Scores { steps: after.steps + 1, ..after };
+    if after.steps > STEPS {
+        return Err(OTHER);
+    }
+    if let Some(product) = product(graph, id) {
+        return Ok((product, after));
+    }
+    if let Some((factor, inner)) = scaled(graph, value) {
+        return walk(graph, inner, Scores { scale: after.scale * factor, ..after });
+    }
+    let shape = &graph.ty(value).shape;
+    if let Some(inner) = plain_reshape(graph, id) {
+        let from = &graph.ty(inner).shape;
+        let masks = after.masks.iter().map(|(mask, own)| Some((*mask, reshaped(own, shape, from)?)));
+        let masks: Option<Vec<Mask>> = masks.collect();
+        return walk(graph, inner, Scores { masks: masks.ok_or(OTHER)?, ..after });
+    }
+    // What the scores are multiplied by after a mask was added would have to be on the mask, too.
+    if plain_binary(graph, id) != Some(Binary::Add) || after.masks.len() == MASKS || after.scale != 1.0 {
+        return Err(OTHER);
+    }
+    let inputs = graph.inputs(id);
+    let mut found = Err(OTHER);
+    for (scores, mask) in [(inputs[0], inputs[1]), (inputs[1], inputs[0])] {
+        let own = &graph.ty(mask).shape;
+        if found.is_err() && graph.ty(scores).shape == *shape && infer::broadcasts_to(own, shape) {
+            let mut after = after.clone();
+            after.masks.push((mask, own.clone()));
+            found = walk(graph, scores, after);
+        }
+    }
+    found
+}
+
+/// The shape of a mask of scores `from` on the same scores as `to`, when they differ in dimensions of one only.
+fn reshaped(mask: &Shape, from: &Shape, to: &Shape) -> Option<Shape> {
+    let wide = |shape: &Shape| shape.dims().iter().copied().filter(|&d| d != 1).collect::<Vec<_>>();
+    if wide(from) != wide(to) {
+        return None;
+    }
+    let missing = from.rank() - mask.rank();
+    let extent = |axis: usize| axis.checked_sub(missing).map_or(1, |own| mask[own]);
+    let mut extents = (0..from.rank()).filter(|&axis| from[axis] != 1).map(extent);
+    let dims: Option<Vec<usize>> =
+        to.dims().iter().map(|&d| if d == 1 { Some(1) } else { extents.next() }).collect();
+    Shape::new(dims?).ok()
 }
 
 /// A value as another one times a number.
@@ -154,23 +211,32 @@ fn check(graph: &Graph, attention: Attention) -> Result<Attention, &'static str>
 }
 
 fn replace(graph: &mut Graph, id: NodeId, attention: Attention) -> Result<(), PassError> {
-    let Attention { q, k, v, scale, mask, blind } = attention;
+    let Attention { q, k, v, scale, masks, turned, blind } = attention;
     let name = graph.node(id).name.clone();
     let mut inputs = Vec::new();
+    let rank = graph.ty(q.value).shape.rank();
+    let mut perm: Vec<usize> = (0..rank).collect();
+    perm.swap(rank - 2, rank - 1);
     for Rows { value, swapped } in [q, k, v] {
-        let rank = graph.ty(value).shape.rank();
-        let mut perm: Vec<usize> = (0..rank).collect();
-        perm.swap(rank - 2, rank - 1);
+        let perm = perm.clone();
         inputs.push(match swapped {
             true => graph.add(format!("{name}.rows"), Op::Transpose { perm }, &[value])?,
             false => value,
         });
     }
-    inputs.extend(mask);
+    for (mask, shape) in masks {
+        inputs.push(match graph.ty(mask).shape == shape {
+            true => mask,
+            false => graph.add(format!("{name}.mask"), Op::Reshape { shape }, &[mask])?,
+        });
+    }
     let mut result = graph.add(name.clone(), Op::Attention { scale }, &inputs)?;
     if let Some(blind) = blind {
         let zero = graph.constant(format!("{name}.nothing"), avocet_ir::Tensor::scalar_f32(0.0));
         result = graph.add(format!("{name}.blind"), Op::Select, &[blind, zero, result])?;
+    }
+    if turned {
+        result = graph.add(format!("{name}.turned"), Op::Transpose { perm }, &[result])?;
     }
     substitute(graph, id, result)?;
     Ok(())
@@ -248,6 +314,57 @@ mod tests {
           %7 = constant [0.0] : f32[] ; n5.nothing
           %8 = select %5, %7, %6 : f32[2,5,4] ; n5.blind
           return %8 "y"
+        "#);
+    }
+
+    /// Two masks, one of them on scores of another shape, as attention in windows has them.
+    #[test]
+    fn two_masks() {
+        let mut net = Network::new();
+        let [q, k, v] = ["q", "k", "v"].map(|name| net.input(name, [4, 2, 3, 8]));
+        let bias = net.input("bias", [2, 3, 3]);
+        let windows = net.input("windows", [1, 4, 1, 3, 3]);
+        let scores = net.add(BY_ROWS, &[q, k]);
+        let scores = net.binary(Binary::Add, scores, bias);
+        let scores = net.reshape(scores, [1, 4, 2, 3, 3]);
+        let scores = net.binary(Binary::Add, windows, scores);
+        let scores = net.reshape(scores, [4, 2, 3, 3]);
+        let weights = net.add(Op::Softmax { axis: 3 }, &[scores]);
+        let y = net.add(PRODUCT, &[weights, v]);
+        let (after, _) = check(run, &net.finish(y));
+        insta::assert_snapshot!(after.to_string(), @r#"
+        graph test
+          %0 = input : f32[4,2,3,8] ; q
+          %1 = input : f32[4,2,3,8] ; k
+          %2 = input : f32[4,2,3,8] ; v
+          %3 = input : f32[2,3,3] ; bias
+          %4 = input : f32[1,4,1,3,3] ; windows
+          %5 = reshape %4 {shape=[4,1,3,3]} : f32[4,1,3,3] ; n7.mask
+          %6 = attention %0, %1, %2, %3, %5 {scale=1} : f32[4,2,3,8] ; n7
+          return %6 "y"
+        "#);
+    }
+
+    /// Channels as rows: queries and keys are columns, and the result is `v w^T`.
+    #[test]
+    fn channels_as_rows() {
+        let mut net = Network::new();
+        let (q, k, v) = (net.input("q", [2, 4, 5]), net.input("k", [2, 4, 6]), net.input("v", [2, 3, 6]));
+        let scores = net.add(Op::MatMul { transpose_a: true, transpose_b: false }, &[q, k]);
+        let weights = net.add(Op::Softmax { axis: 2 }, &[scores]);
+        let y = net.add(BY_ROWS, &[v, weights]);
+        let (after, _) = check(run, &net.finish(y));
+        insta::assert_snapshot!(after.to_string(), @r#"
+        graph test
+          %0 = input : f32[2,4,5] ; q
+          %1 = input : f32[2,4,6] ; k
+          %2 = input : f32[2,3,6] ; v
+          %3 = transpose %0 {perm=[0,2,1]} : f32[2,5,4] ; n3.rows
+          %4 = transpose %1 {perm=[0,2,1]} : f32[2,6,4] ; n3.rows
+          %5 = transpose %2 {perm=[0,2,1]} : f32[2,6,3] ; n3.rows
+          %6 = attention %3, %4, %5 {scale=1} : f32[2,5,3] ; n3
+          %7 = transpose %6 {perm=[0,2,1]} : f32[2,3,5] ; n3.turned
+          return %7 "y"
         "#);
     }
 

@@ -29,6 +29,15 @@ def add_cases(suite: Suite):
         tensors |= {"scale": Constant(floats(0.5)), "mask": _mask(*masks[index])}
         suite.graph(f"attention_{name}_masked", 13, _written_out(True), tensors)
     _add_projections(suite)
+    # Channels as rows, as convolutions leave them.
+    nodes = [
+        node("Transpose", ["q"], ["qt"], perm=[0, 2, 1]),
+        node("MatMul", ["qt", "k"], ["s"]),
+        node("Softmax", ["s"], ["p"], axis=-1),
+        node("Transpose", ["p"], ["pt"], perm=[0, 2, 1]),
+        node("MatMul", ["v", "pt"], ["y"]),
+    ]
+    suite.graph("attention_channels", 13, nodes, {name: normal(2, width, 11) for name, width in zip("qkv", (4, 4, 6))})
     causal = numpy.triu(numpy.full((7, 7), -numpy.inf, numpy.float32), 1)
     tensors = {name: normal(2, 2, 7, 4) for name in "qkv"}
     tensors |= {"scale": Constant(floats(0.5)), "mask": Constant(lambda _: causal)}

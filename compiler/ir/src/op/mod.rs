@@ -154,8 +154,8 @@ pub enum Op {
         /// Whether the mean is taken off; if not, this is root-mean-square norm.
         centered: bool,
     },
-    /// Attention: `softmax(q k^T * scale + mask) v`, the softmax over the keys. Inputs: q `[.., m, d]`, k `[.., n, d]`,
-    /// v `[.., n, e]` with the same leading dimensions, and perhaps a mask that broadcasts to the scores `[.., m, n]`.
+    /// Attention: `softmax(q k^T * scale + masks) v`, the softmax over the keys. Inputs: q `[.., m, d]`, k `[.., n, d]`,
+    /// v `[.., n, e]` with the same leading dimensions, and up to two masks that broadcast to the scores `[.., m, n]`.
     Attention {
         /// Factor of the products, a number above 0.
         scale: f32,
@@ -276,7 +276,7 @@ impl Op {
             Op::Input(_) | Op::Constant(_) => (0, 0),
             Op::Conv(_) | Op::MatMul { .. } | Op::Binary(_) | Op::Compare(_) | Op::Gather { .. } => (2, 2),
             Op::Select | Op::Scatter { .. } => (3, 3),
-            Op::Attention { .. } => (3, 4),
+            Op::Attention { .. } => (3, 5),
             Op::BatchNorm { .. } => (5, 5),
             Op::Concat { .. } | Op::If { .. } => (1, usize::MAX),
             Op::Loop(_) => (0, usize::MAX),

@@ -80,7 +80,7 @@ struct Heads<'a> {
     /// Whether keys are in panels.
     panels: bool,
     v: Matrices,
-    mask: Option<Matrices>,
+    masks: Vec<Matrices>,
     y: Matrices,
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn generate(
     schedule: Attention,
     emitter: &mut Emitter,
 ) -> Result<(), LowerError> {
-    let (Op::Attention { scale }, [q, k, v, mask @ ..]) = (problem.op, &problem.inputs[..]) else {
+    let (Op::Attention { scale }, [q, k, v, masks @ ..]) = (problem.op, &problem.inputs[..]) else {
         return Err(LowerError::unsupported(problem, format!("{} as attention", problem.op.name())));
     };
     let rank = q.shape.rank();
@@ -108,18 +108,12 @@ pub(crate) fn generate(
         Matrices::new(strides.unwrap_or_else(|| problem.inputs[number].shape.strides()))
     };
     let own = problem.own_strides.clone().unwrap_or_else(|| problem.output.shape.strides());
-    let mask = match mask {
-        [] => None,
-        [mask] => {
-            let scores = [lead, &[sizes.queries, sizes.keys]].concat();
-            let strides = avocet_ir::Shape::new(scores)
-                .ok()
-                .and_then(|scores| view::strides(&mask.shape, &scores, &vec![1; rank]));
-            let strides = strides.ok_or_else(|| LowerError::unsupported(problem, "attention's mask"))?;
-            Some(Matrices::new(strides))
-        }
-        _ => return Err(LowerError::unsupported(problem, "attention with several masks")),
-    };
+    let scores = avocet_ir::Shape::new([lead, &[sizes.queries, sizes.keys]].concat());
+    let scores = scores.map_err(|e| LowerError::unsupported(problem, e.to_string()))?;
+    let masks =
+        masks.iter().map(|mask| view::strides(&mask.shape, &scores, &vec![1; rank]).map(Matrices::new));
+    let masks: Option<Vec<Matrices>> = masks.collect();
+    let masks = masks.ok_or_else(|| LowerError::unsupported(problem, "attention's masks"))?;
     // The first dimensions are calls, as far as they are few.
     let outer = (0..=lead.len()).rev().find(|&n| lead[..n].iter().product::<usize>() <= MOST_CALLS);
     let (outer, inner) = lead.split_at(outer.unwrap_or(0));
@@ -132,7 +126,7 @@ pub(crate) fn generate(
         k: of_input(1),
         panels: false,
         v: of_input(2),
-        mask,
+        masks,
         y: Matrices::new(own),
     };
     if sizes.width != 1 && [&heads.v, &heads.y].iter().any(|rows| rows.column != 1) {
@@ -169,7 +163,8 @@ pub(crate) fn generate(
                 (keys, heads.k.place(&at)),
                 (Operand::Input(2), heads.v.place(&at)),
             ];
-            arguments.extend(heads.mask.as_ref().map(|mask| (Operand::Input(3), from(mask))));
+            let masks = heads.masks.iter().enumerate();
+            arguments.extend(masks.map(|(number, mask)| (Operand::Input(3 + number), from(mask))));
             arguments.extend([(Operand::Output, from(&heads.y)), (scores, 0), (state, 0)]);
             emitter.call_at(kernel, arguments, Vec::new());
         }
@@ -260,9 +255,11 @@ impl Heads<'_> {
         let q = b.buffer("q", Element::F32, self.q.reach(self.inner, queries, inner), Access::Read);
         let k = b.buffer("k", Element::F32, key_length, Access::Read);
         let v = b.buffer("v", Element::F32, self.v.reach(self.inner, count, width), Access::Read);
-        let mask = self.mask.as_ref().map(|mask| {
-            (b.buffer("mask", Element::F32, mask.reach(self.inner, queries, count), Access::Read), mask)
-        });
+        let mut masks = Vec::new();
+        for mask in &self.masks {
+            let length = mask.reach(self.inner, queries, count);
+            masks.push((b.buffer("mask", Element::F32, length, Access::Read), mask));
+        }
         let y = b.buffer("y", Element::F32, self.y.reach(self.inner, queries, width), Access::Write);
         let scores = b.buffer("scores", Element::F32, rows * stride, Access::Write);
         let state = b.buffer("state", Element::F32, rows * State::COUNT, Access::Write);
@@ -277,7 +274,10 @@ impl Heads<'_> {
                     q: (q, base(&self.q) + &first * self.q.row),
                     k: (k, base(&self.k)),
                     v: (v, base(&self.v)),
-                    mask: mask.map(|(buffer, mask)| (buffer, base(mask) + &first * mask.row, mask)),
+                    masks: masks
+                        .iter()
+                        .map(|&(buffer, mask)| (buffer, base(mask) + &first * mask.row, mask))
+                        .collect(),
                     y: (y, base(&self.y) + &first * self.y.row),
                     scores: (scores, stride),
                     state: State { buffer: state, rows },

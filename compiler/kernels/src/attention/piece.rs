@@ -44,11 +44,11 @@ impl State {
 pub(super) struct Piece<'a> {
     pub(super) heads: &'a Heads<'a>,
     pub(super) rows: usize,
-    /// The first element of each operand; with the mask its distances.
+    /// The first element of each operand; with masks their distances.
     pub(super) q: (BufferId, Affine),
     pub(super) k: (BufferId, Affine),
     pub(super) v: (BufferId, Affine),
-    pub(super) mask: Option<(BufferId, Affine, &'a Matrices)>,
+    pub(super) masks: Vec<(BufferId, Affine, &'a Matrices)>,
     pub(super) y: (BufferId, Affine),
     /// Where the scores are, and elements between rows of them.
     pub(super) scores: (BufferId, usize),
@@ -67,7 +67,7 @@ fn tiles(
 }
 
 impl Piece<'_> {
-    /// Scores of `count` keys from `from` on: the products, scaled and masked where there is a mask.
+    /// Scores of `count` keys from `from` on: the products, scaled and masked where there are masks.
     pub(super) fn scores(&self, b: &mut KernelBuilder, from: Affine, count: usize) {
         let Heads { sizes, schedule, scale, ref q, ref k, panels, .. } = *self.heads;
         let (tile, lanes) = (schedule.scores, schedule.scores.lanes);
@@ -104,14 +104,19 @@ impl Piece<'_> {
                 let (r, v) = (i / vectors, i % vectors);
                 let valid = if v + 1 == vectors { last } else { lanes };
                 let mut value = sum;
-                if let Some((mask, start, strides)) = &self.mask {
+                for (number, (mask, start, strides)) in self.masks.iter().enumerate() {
                     let index = start + (row + r) * strides.row + (&key + v * lanes) * strides.column;
                     let bias = match strides.column {
                         0 => b.load_broadcast(lanes, *mask, index),
                         _ => b.load_partial(lanes, valid, *mask, index),
                     };
-                    let factor = b.f32(lanes, scale);
-                    value = b.mul_add(value, factor, bias);
+                    value = match number {
+                        0 => {
+                            let factor = b.f32(lanes, scale);
+                            b.mul_add(value, factor, bias)
+                        }
+                        _ => b.add(value, bias),
+                    };
                 }
                 let index = (row + r) * stride + column.clone() + v * lanes;
                 b.store_partial(buffer, index, value, valid);
@@ -119,9 +124,9 @@ impl Piece<'_> {
         });
     }
 
-    /// What scores are yet to be multiplied by: those with a mask have been.
+    /// What scores are yet to be multiplied by: those with masks have been.
     fn scale(&self) -> f32 {
-        if self.mask.is_some() { 1.0 } else { self.heads.scale }
+        if self.masks.is_empty() { self.heads.scale } else { 1.0 }
     }
 
     /// Scores become `e^(score - largest)`.

@@ -73,7 +73,10 @@ fn masks() {
                 let mask =
                     if constant { Given::Constant(values.clone()) } else { Given::Input(values.clone()) };
                 let [q, k, v] = [&q, &k, &v].map(|tensor| Given::Input(tensor.clone()));
+                let other = Given::Input(numbers.tensor(&[3, 1, 13]));
+                let both = [q.clone(), k.clone(), v.clone(), mask.clone(), other];
                 check(&what, Op::Attention { scale: 1.5 }, &[q, k, v, mask], vec![], schedule);
+                check(&what, Op::Attention { scale: 1.5 }, &both, vec![], schedule);
             }
         }
     }

@@ -7,11 +7,11 @@ use super::gather::{broadcast_tables, gather};
 use super::parallel::for_each_chunk;
 use super::{EvaluateError, f32_data};
 
-/// `softmax(q k^T * scale + mask) v`, a query at a time.
+/// `softmax(q k^T * scale + masks) v`, a query at a time.
 pub(super) fn attention(
     op: &Op,
     [q, k, v]: [&Tensor; 3],
-    mask: Option<&Tensor>,
+    masks: &[&Tensor],
     scale: f32,
     output: &TensorType,
 ) -> Result<Vec<f32>, EvaluateError> {
@@ -24,10 +24,10 @@ pub(super) fn attention(
     let (rows, width) = (output.shape[rank - 2], output.shape[rank - 1]);
     let (count, inner) = (k.shape()[rank - 2], k.shape()[rank - 1]);
     let scores = Shape::new([&output.dims()[..rank - 1], &[count]].concat()).map_err(InferError::from)?;
-    let mask = match mask {
-        Some(mask) => Some(gather(f32_data(op, mask)?, &broadcast_tables(mask.shape(), &scores), 0.0)),
-        None => None,
-    };
+    let mut whole = Vec::new();
+    for mask in masks {
+        whole.push(gather(f32_data(op, mask)?, &broadcast_tables(mask.shape(), &scores), 0.0));
+    }
     let work = out.len().saturating_mul(count).saturating_add(scores.elements().saturating_mul(inner));
     for_each_chunk(&mut out, width, work, |row, out| {
         let batch = row / rows;
@@ -35,7 +35,8 @@ pub(super) fn attention(
         let fit = |n: usize| -> f64 {
             let key = &keys[(batch * count + n) * inner..][..inner];
             let product: f64 = query.iter().zip(key).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum();
-            product * f64::from(scale) + mask.as_ref().map_or(0.0, |mask| f64::from(mask[row * count + n]))
+            let masks = whole.iter().map(|mask: &Vec<f32>| f64::from(mask[row * count + n]));
+            masks.fold(product * f64::from(scale), |sum, mask| sum + mask)
         };
         let scores: Vec<f64> = (0..count).map(fit).collect();
         let largest = scores.iter().copied().fold(f64::NEG_INFINITY, max);

@@ -117,8 +117,8 @@ pub fn evaluate(op: &Op, inputs: &[&Tensor]) -> Result<Tensor, EvaluateError> {
         (Op::Normalize { epsilon, centered }, [x]) => {
             f32_result(output, normalize::normalize(op, x, *epsilon, *centered)?)
         }
-        (Op::Attention { scale }, [q, k, v, mask @ ..]) => {
-            let result = attention::attention(op, [q, k, v], mask.first().copied(), *scale, output)?;
+        (Op::Attention { scale }, [q, k, v, masks @ ..]) => {
+            let result = attention::attention(op, [q, k, v], masks, *scale, output)?;
             f32_result(output, result)
         }
         (Op::Transpose { perm }, [x]) => movement::transpose(x, perm, &output.shape),
