@@ -136,7 +136,7 @@ fn shapes_that_the_model_computes_vanish() {
 #[test]
 fn everything_unsupported_is_told_at_once() {
     let text = error(|graph| {
-        graph.node[1] = node("Einsum", &["c"], "d");
+        graph.node[1] = node("Bernoulli", &["c"], "d");
         graph.node[1].attribute = vec![AttributeProto {
             name: "equation".into(),
             s: b"ii".to_vec(),
@@ -150,7 +150,7 @@ fn everything_unsupported_is_told_at_once() {
     });
     assert_eq!(
         text,
-        "the model uses what avocet does not support:\n  Einsum (node 'Einsum_d', equation=ii)\n  com.acme.Magic (node 'wand')"
+        "the model uses what avocet does not support:\n  Bernoulli (node 'Bernoulli_d', equation=ii)\n  com.acme.Magic (node 'wand')"
     );
 }
 
