@@ -179,14 +179,14 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn tensor(&mut self, name: &str, dims: &[usize], role: Role) -> Result<Value, BuildError> {
-        if let Some(tensor) = self.width.as_ref().and_then(|width| width.narrowed(name, dims)) {
-            return Ok(self.graph.constant(name, tensor?));
-        }
         let count = dims.iter().try_fold(1usize, |product, &d| product.checked_mul(d));
         let total =
             count.and_then(|count| self.parameters.checked_add(count)).filter(|&t| t <= MOST_PARAMETERS);
         self.parameters =
             total.ok_or_else(|| format!("'{name}' brings the network over {MOST_PARAMETERS} parameters"))?;
+        if let Some(tensor) = self.width.as_ref().and_then(|width| width.narrowed(name, dims)) {
+            return Ok(self.graph.constant(name, tensor?));
+        }
         // Two blocks of one name would silently share weights.
         if !self.tensors.insert(name.into()) {
             return Err(format!("there is a tensor '{name}' already: give the block another name").into());
