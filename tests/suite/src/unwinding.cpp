@@ -59,9 +59,9 @@ int main(int, char **) {
     void *arena = std::aligned_alloc(NETWORK_ARENA_ALIGNMENT, NETWORK_ARENA_BYTES);
     const void *inputs[] = {input};
     void *const outputs[] = {output};
-    if (!caught(inputs, outputs, {arena, nullptr, throwing, nullptr}, 1000003)) return 2;
+    if (!caught(inputs, outputs, {arena, nullptr, throwing, nullptr, nullptr}, 1000003)) return 2;
 
     inputs[0] = mmap(nullptr, 1 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     std::signal(SIGSEGV, handler);
-    faulting(inputs, outputs, {arena, nullptr, nullptr, nullptr});
+    faulting(inputs, outputs, {arena, nullptr, nullptr, nullptr, nullptr});
 }
