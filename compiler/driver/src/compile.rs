@@ -8,7 +8,7 @@ use avocet_ir::schedule::Schedules;
 use avocet_kernels::{join_cases, lower};
 use avocet_passes::partition::{Partition, partition};
 use avocet_passes::schedule::{Machine, ScheduleOptions, schedule};
-use avocet_passes::sharing::share_packing;
+use avocet_passes::sharing::Packings;
 use avocet_passes::tuned::{self, Applied};
 use avocet_passes::{Context, memory, run_all};
 use avocet_reference::Reference;
@@ -83,9 +83,6 @@ pub enum Stage {
     },
 }
 
-/// A graph after all passes, its schedules, and what became of measured choices.
-type Scheduled = (Graph, Schedules, Applied);
-
 impl Model {
     /// Compiles the model for a target.
     pub fn compile(&self, target: &Target, options: &Options) -> Result<Artifact, Error> {
@@ -112,14 +109,16 @@ impl Model {
                 let of = dynamic.count();
                 // The last case is the largest: the others use its weights where they can.
                 let largest = dynamic.case(of.saturating_sub(1))?;
-                let largest = largest.scheduled(target, &machine, options, &|_| {})?;
+                let mut packings = Packings::default();
+                largest.scheduled(target, &machine, options, Some(&mut packings), &|_| {})?;
+                drop(largest);
                 let mut last = None;
                 let mut failed = None;
                 let cases = (0..of).map_while(|case| {
                     progress(Stage::Case { number: case + 1, of });
                     let model = dynamic.case(case);
                     let lowered =
-                        |model: Model| model.lowered(target, &machine, options, Some(&largest), &|_| {});
+                        |model: Model| model.lowered(target, &machine, options, Some(&mut packings), &|_| {});
                     match model.and_then(lowered) {
                         Ok((graph, schedules, applied, program)) => {
                             last = Some((graph, schedules, applied));
@@ -155,37 +154,37 @@ impl Model {
         })
     }
 
-    /// The graph after all passes, with schedules, not yet in parts.
+    /// The graph after all passes, with schedules, not yet in parts. With `packings`, weights are packed as they are there
+    /// already where that costs little.
     fn scheduled(
         &self,
         target: &Target,
         machine: &Machine,
         options: &Options,
+        packings: Option<&mut Packings>,
         progress: &dyn Fn(Stage),
-    ) -> Result<Scheduled, Error> {
+    ) -> Result<(Graph, Schedules, Applied), Error> {
         let graph = self.optimised(options, progress)?;
         let schedule_options = ScheduleOptions { exact: options.exact };
         let mut schedules = schedule(&graph, machine, schedule_options)?;
         let choices = options.tuned.choices(target, options.exact);
         let applied = tuned::apply(&graph, &mut schedules, machine, schedule_options, &choices);
+        if let Some(packings) = packings {
+            packings.share(&graph, &mut schedules, machine, schedule_options);
+        }
         Ok((graph, schedules, applied))
     }
 
-    /// The model as a program without a memory plan, and what it was made from. With `like` it has that network's packed
-    /// weights where that costs little.
+    /// The model as a program without a memory plan, and what it was made from.
     fn lowered(
         &self,
         target: &Target,
         machine: &Machine,
         options: &Options,
-        like: Option<&Scheduled>,
+        packings: Option<&mut Packings>,
         progress: &dyn Fn(Stage),
     ) -> Result<(Graph, Schedules, Applied, Program), Error> {
-        let (graph, mut schedules, applied) = self.scheduled(target, machine, options, progress)?;
-        if let Some((other, others, _)) = like {
-            let schedule_options = ScheduleOptions { exact: options.exact };
-            share_packing((&graph, &mut schedules), (other, others), machine, schedule_options);
-        }
+        let (graph, mut schedules, applied) = self.scheduled(target, machine, options, packings, progress)?;
         let choices = Partition { parts: options.parts, fuse: options.fuse };
         partition(&graph, &mut schedules, machine, &choices);
         progress(Stage::Lowering);

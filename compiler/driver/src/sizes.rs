@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::model::{LoadOptions, Model};
 
 /// Most cases of a model: each is compiled for itself, so all of them take as many times the code and the time.
-pub const MOST_CASES: usize = 256;
+pub const MOST_CASES: usize = 1024;
 
 /// Images of the batch with which it is found out whether they have to do with each other.
 const SEVERAL: usize = 3;

@@ -1,8 +1,10 @@
 //! Weights packed once for several sizes of a network.
 //!
-//! Each size has schedules of its own, and weights are packed as the schedule reads them. Where the model's choices for two
-//! sizes differ in nothing but a little speed, the smaller one does as the larger does, so that both read the same weights:
-//! else a library of many sizes would hold them many times.
+//! Each size has schedules of its own, and weights are packed as the schedule reads them. Where the model's choice for a size
+//! differs from what another size has already in nothing but a little speed, it does as that one does, so that both read the
+//! same weights: else a library of many sizes would hold them many times.
+
+use std::collections::HashMap;
 
 use avocet_ir::Graph;
 use avocet_ir::schedule::{Schedule, Schedules};
@@ -13,8 +15,10 @@ use crate::tuned::candidates;
 /// How much longer a node may take for it, as a part of its time: a quarter.
 const WORTH: u64 = 4;
 
-/// What the packing of a node's weights depends on.
-fn packing(schedule: Schedule) -> Option<(std::mem::Discriminant<Schedule>, usize, usize)> {
+/// What the packing of a node's weights depends on: the method, what it has beside tiles, and the width of panels.
+type Packing = (std::mem::Discriminant<Schedule>, usize, usize);
+
+fn packing(schedule: Schedule) -> Option<Packing> {
     let (method, width) = match schedule {
         Schedule::Gemm(tile)
         | Schedule::Strassen(tile)
@@ -27,46 +31,64 @@ fn packing(schedule: Schedule) -> Option<(std::mem::Discriminant<Schedule>, usiz
     Some((std::mem::discriminant(&schedule), method, width))
 }
 
-/// Lets nodes of a graph have the packing that those of `other`, the same network at another size, have.
-pub fn share_packing(
-    (graph, schedules): (&Graph, &mut Schedules),
-    other: (&Graph, &Schedules),
-    machine: &Machine,
-    options: ScheduleOptions,
-) {
-    let (Ok(order), Ok(twins)) = (graph.topological(), other.0.topological()) else { return };
-    let alike = order.len() == twins.len()
-        && order.iter().zip(&twins).all(|(&a, &b)| graph.node(a).op.name() == other.0.node(b).op.name());
-    if !alike {
-        return;
+/// The packings that a network's weights have at the sizes so far, by the node's place in the graph and in regions.
+#[derive(Clone, Debug, Default)]
+pub struct Packings(HashMap<Vec<usize>, Vec<Packing>>);
+
+impl Packings {
+    /// Lets nodes of the network at another size have packings that are there, where that costs little, and notes those that
+    /// are new.
+    pub fn share(
+        &mut self,
+        graph: &Graph,
+        schedules: &mut Schedules,
+        machine: &Machine,
+        options: ScheduleOptions,
+    ) {
+        self.share_at(&[], graph, schedules, machine, options);
     }
-    for (id, twin) in order.into_iter().zip(twins) {
-        if let (Some(inner), Some(others)) = (schedules.regions.get_mut(&id), other.1.regions.get(&twin)) {
-            let regions = graph.node(id).op.regions().into_iter().zip(other.0.node(twin).op.regions());
-            for (((region, twin), inner), other) in regions.zip(inner).zip(others) {
-                share_packing((region.graph(), inner), (twin.graph(), other), machine, options);
+
+    fn share_at(
+        &mut self,
+        around: &[usize],
+        graph: &Graph,
+        schedules: &mut Schedules,
+        machine: &Machine,
+        options: ScheduleOptions,
+    ) {
+        for (number, id) in graph.topological().unwrap_or_default().into_iter().enumerate() {
+            let place: Vec<usize> = around.iter().copied().chain([number]).collect();
+            if let Some(inner) = schedules.regions.get_mut(&id) {
+                for (number, (region, inner)) in
+                    graph.node(id).op.regions().into_iter().zip(inner).enumerate()
+                {
+                    let place: Vec<usize> = place.iter().copied().chain([number]).collect();
+                    self.share_at(&place, region.graph(), inner, machine, options);
+                }
+                continue;
             }
-            continue;
-        }
-        let (Some(&own), Some(&theirs)) = (schedules.nodes.get(&id), other.1.nodes.get(&twin)) else {
-            continue;
-        };
-        let weights = graph.inputs(id).get(1).is_some_and(|&value| graph.as_constant(value).is_some());
-        let Some(wanted) = packing(theirs).filter(|wanted| weights && packing(own) != Some(*wanted)) else {
-            continue;
-        };
-        // What a node reads as planes, only direct convolutions do.
-        let planes = graph.inputs(id).iter().any(|value| schedules.views.contains_key(&value.node));
-        if planes && std::mem::discriminant(&own) != wanted.0 {
-            continue;
-        }
-        let all = candidates(graph, id, machine, options, usize::MAX);
-        let Some(most) = all.iter().find(|c| c.schedule == own).map(|c| c.cycles + c.cycles / WORTH) else {
-            continue;
-        };
-        let fitting = all.iter().filter(|c| packing(c.schedule) == Some(wanted) && c.cycles <= most);
-        if let Some(best) = fitting.min_by_key(|c| c.cycles) {
-            schedules.nodes.insert(id, best.schedule);
+            let weights = graph.inputs(id).get(1).is_some_and(|&value| graph.as_constant(value).is_some());
+            let Some(&own) = schedules.nodes.get(&id).filter(|_| weights) else { continue };
+            let Some(new) = packing(own) else { continue };
+            let known = self.0.entry(place).or_default();
+            if known.contains(&new) {
+                continue;
+            }
+            // What a node reads as planes, only direct convolutions do.
+            let planes = graph.inputs(id).iter().any(|value| schedules.views.contains_key(&value.node));
+            let fits = |schedule: Schedule| {
+                let other = packing(schedule).filter(|other| known.contains(other));
+                other.is_some_and(|other| !planes || other.0 == new.0)
+            };
+            let all = candidates(graph, id, machine, options, usize::MAX);
+            let most = all.iter().find(|c| c.schedule == own).map_or(0, |c| c.cycles + c.cycles / WORTH);
+            let fitting = all.iter().filter(|c| fits(c.schedule) && c.cycles <= most);
+            match fitting.min_by_key(|c| c.cycles) {
+                Some(best) => {
+                    schedules.nodes.insert(id, best.schedule);
+                }
+                None => known.push(new),
+            }
         }
     }
 }
@@ -88,22 +110,33 @@ mod tests {
     }
 
     #[test]
-    fn small_sizes_read_the_weights_of_large_ones() {
-        let large = network(28);
+    fn many_sizes_have_few_packings() {
         let options = ScheduleOptions::default();
-        let theirs = schedule(&large, &AVX512, options).expect("acyclic");
-        let packed = |schedules: &Schedules| -> Vec<_> {
-            schedules.nodes.values().filter_map(|&schedule| packing(schedule)).collect()
-        };
-        let mut differed = 0;
-        for edge in 3..12 {
-            let small = network(edge);
-            let mut own = schedule(&small, &AVX512, options).expect("acyclic");
-            differed += usize::from(packed(&own) != packed(&theirs));
-            share_packing((&small, &mut own), (&large, &theirs), &AVX512, options);
-            let same = packed(&own).iter().zip(packed(&theirs)).filter(|(a, b)| **a == *b).count();
-            assert!(same > 0, "{edge}: {own:?}");
+        let mut packings = Packings::default();
+        let (mut alone, mut shared) = (Vec::new(), Vec::new());
+        for edge in [28, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 20] {
+            let graph = network(edge);
+            let mut own = schedule(&graph, &AVX512, options).expect("acyclic");
+            let packed = |schedules: &Schedules| -> Vec<Option<Packing>> {
+                schedules.nodes.values().map(|&schedule| packing(schedule)).collect()
+            };
+            alone.push(packed(&own));
+            packings.share(&graph, &mut own, &AVX512, options);
+            shared.push(packed(&own));
         }
-        assert!(differed > 0, "there was nothing to share");
+        let distinct = |mut all: Vec<Vec<Option<Packing>>>| {
+            let mut seen: Vec<Vec<Option<Packing>>> = Vec::new();
+            all.retain(|one| {
+                !seen.contains(one) && {
+                    seen.push(one.clone());
+                    true
+                }
+            });
+            all.len()
+        };
+        // The first size keeps what it would have alone.
+        assert_eq!(alone[0], shared[0]);
+        let (alone, shared) = (distinct(alone), distinct(shared));
+        assert!(shared < alone, "{shared} packings of all weights instead of {alone}");
     }
 }

@@ -67,7 +67,7 @@ fn sizes_that_make_too_many_cases_are_refused() {
     let output = capture(&mut command).expect("it runs");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("make 986049 cases") && text.contains("at most 256"), "{text}");
+    assert!(text.contains("make 986049 cases") && text.contains("at most 1024"), "{text}");
 }
 
 const HOST: &str = r#"
