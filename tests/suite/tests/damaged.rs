@@ -29,6 +29,9 @@ fn text_direction_options() -> LoadOptions {
 /// Memory that a damaged model's run may take here.
 const AFFORDABLE: usize = 16 << 20;
 
+/// Runs of a step in a loop that there is time for here.
+const MOST_RUNS: usize = 10_000;
+
 /// Opens, compiles and runs what may be a model. Errors are fine.
 fn survives(path: &Path, options: &LoadOptions) {
     let Ok(model) = Model::open(path, options) else { return };
@@ -36,6 +39,11 @@ fn survives(path: &Path, options: &LoadOptions) {
     let Ok(artifact) = model.compile(&Target::host(), &options) else { return };
     let ports = model.inputs().into_iter().chain(model.outputs());
     if ports.map(|port| port.ty.bytes()).sum::<usize>() + artifact.plan().bytes > AFFORDABLE {
+        return;
+    }
+    // A damaged number of iterations may be anything.
+    let program = artifact.program();
+    if (0..program.steps.len()).any(|step| program.runs(step) > MOST_RUNS) {
         return;
     }
     let inputs = model.inputs().into_iter().map(|port| {
