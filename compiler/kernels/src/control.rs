@@ -169,8 +169,7 @@ pub fn join_cases(
     let mut ports = [Vec::new(), Vec::new()];
     for program in cases {
         let program = program?;
-        let moves =
-            |number: usize, out: bool| batch.is_some() && (out || sizes.batched.get(number) == Some(&true));
+        let moves = |number: usize, out: bool| if out { batch.is_some() } else { sizes.is_batched(number) };
         let all = |ports: &[Port], out: bool| -> Vec<Argument> {
             let argument = |(number, port): (usize, &Port)| {
                 let storage = if out { Storage::Output(number) } else { Storage::Input(number) };

@@ -60,6 +60,24 @@ fn every_size_gives_what_a_model_of_that_size_gives() {
 }
 
 #[test]
+fn heights_and_widths_without_a_batch() {
+    let artifact = open("squeezenet1_1.toml", &[], &[("H", "64..128:32"), ("W", "96..128:32")])
+        .compile(&Target::host(), &Options { verify: true, ..Options::default() })
+        .expect("compiled");
+    let sizes = artifact.program().sizes.as_ref().expect("sizes");
+    assert_eq!((sizes.batch, sizes.cases.len()), (None, 6));
+    let compiled = artifact.jit().expect("this machine's code");
+    for (h, w) in [(64, 96), (96, 128), (128, 128), (128, 96)] {
+        let input = [numbers(&[1, 3, h, w])];
+        let expected =
+            open("squeezenet1_1.toml", &[("H", h), ("W", w)], &[]).reference(&input).expect("runs");
+        let got = compiled.run(&input).unwrap_or_else(|e| panic!("{h} {w}: {e}"));
+        assert_close("squeezenet1_1", &got[0], &expected[0], 1e-4);
+    }
+    assert!(compiled.run(&[numbers(&[2, 3, 64, 96])]).is_err());
+}
+
+#[test]
 fn sizes_that_make_too_many_cases_are_refused() {
     let mut command = Command::new(avocet_program());
     command.arg("compile").arg(workspace_root().join("examples/mobilenet_v2.toml"));

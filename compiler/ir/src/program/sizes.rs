@@ -71,7 +71,7 @@ pub struct Sizes {
     pub dims: Vec<Dim>,
     /// Which of them is a number of images that are computed one after the other. It takes no part in the choice of a case.
     pub batch: Option<usize>,
-    /// Which inputs have the batch as their first dimension; all outputs have.
+    /// Which inputs have the batch as their first dimension; all outputs have. Empty without a batch.
     pub batched: Vec<bool>,
     /// What each case takes and gives; of a batch, one image. The last of `dims` changes fastest.
     pub cases: Vec<Signature>,
@@ -114,6 +114,11 @@ impl Sizes {
         Some(case)
     }
 
+    /// Whether an input has the batch as its first dimension.
+    pub fn is_batched(&self, input: usize) -> bool {
+        self.batch.is_some() && self.batched.get(input) == Some(&true)
+    }
+
     /// Number of images that sizes ask for.
     pub fn images(&self, sizes: &[i64]) -> usize {
         self.batch.and_then(|batch| usize::try_from(*sizes.get(batch)?).ok()).unwrap_or(1)
@@ -123,9 +128,10 @@ impl Sizes {
     pub fn signature(&self, sizes: &[i64]) -> Option<Signature> {
         let one = self.cases.get(self.case(sizes)?)?;
         let images = self.images(sizes);
-        let inputs = one.inputs.iter().zip(&self.batched);
-        let inputs =
-            inputs.map(|(ty, &batched)| if batched { several(ty, images) } else { Some(ty.clone()) });
+        let inputs = one.inputs.iter().enumerate().map(|(number, ty)| match self.is_batched(number) {
+            true => several(ty, images),
+            false => Some(ty.clone()),
+        });
         let outputs = one.outputs.iter().map(|ty| match self.batch {
             Some(_) => several(ty, images),
             None => Some(ty.clone()),
@@ -160,7 +166,7 @@ impl Sizes {
             };
             let all: Option<Vec<TensorType>> = self.cases.iter().map(of).collect();
             let largest = all?.into_iter().max_by_key(TensorType::bytes)?;
-            let batched = self.batch.is_some() && (outputs || self.batched.get(number) == Some(&true));
+            let batched = if outputs { self.batch.is_some() } else { self.is_batched(number) };
             let ty = if batched { several(&largest, most)? } else { largest };
             Some(Port { name: port.name.clone(), ty })
         };
@@ -201,6 +207,15 @@ mod tests {
         assert_eq!(sizes.of_inputs(&signature.inputs), Some(vec![96, 4, 10]));
         let other = TensorType::f32([5, 3, 96, 10]).expect("small");
         assert_eq!(sizes.of_inputs(&[other]), None);
+        // Without a batch nothing is said of inputs.
+        let fixed = Sizes {
+            batch: None,
+            batched: Vec::new(),
+            dims: vec![dims[0].clone()],
+            cases: sizes.cases[..3].to_vec(),
+        };
+        let types = fixed.signature(&[64]).expect("allowed").inputs;
+        assert_eq!((types.len(), fixed.of_inputs(&types)), (1, Some(vec![64])));
         let port = Port { name: "x".into(), ty: signature.inputs[0].clone() };
         assert_eq!(sizes.largest(&[port], false).expect("some")[0].ty.dims(), [4, 3, 96, 30]);
     }
