@@ -1,12 +1,14 @@
 //! Sizes that are given at the call: each gives what a model compiled for it alone gives, and others are refused.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use avocet::sizes::SizeRange;
 use avocet::{LoadOptions, Model, Options, Target, Tensor};
 use avocet_tests::compare::assert_close;
 use avocet_tests::files::{avocet_program, capture, run, temporary_folder, workspace_root};
+use avocet_tests::oracle::oracle;
 
 fn numbers(dims: &[usize]) -> Tensor {
     let data: Vec<f32> =
@@ -15,6 +17,10 @@ fn numbers(dims: &[usize]) -> Tensor {
 }
 
 fn open(name: &str, dims: &[(&str, usize)], ranges: &[(&str, &str)]) -> Model {
+    open_file(&workspace_root().join("examples").join(name), dims, ranges)
+}
+
+fn open_file(path: &Path, dims: &[(&str, usize)], ranges: &[(&str, &str)]) -> Model {
     let options = LoadOptions {
         dims: dims.iter().map(|&(name, size)| (name.to_string(), size)).collect(),
         ranges: ranges
@@ -23,8 +29,7 @@ fn open(name: &str, dims: &[(&str, usize)], ranges: &[(&str, &str)]) -> Model {
             .collect::<BTreeMap<_, _>>(),
         ..LoadOptions::default()
     };
-    let path = workspace_root().join("examples").join(name);
-    Model::open(path, &options).unwrap_or_else(|e| panic!("{name}: {e}"))
+    Model::open(path, &options).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 #[test]
@@ -75,6 +80,47 @@ fn heights_and_widths_without_a_batch() {
         assert_close("squeezenet1_1", &got[0], &expected[0], 1e-4);
     }
     assert!(compiled.run(&[numbers(&[2, 3, 64, 96])]).is_err());
+}
+
+/// A text network with sizes: those that are fixed, those that are given, and what is tried.
+struct Text {
+    file: &'static str,
+    fixed: &'static [(&'static str, usize)],
+    ranges: &'static [(&'static str, &'static str)],
+    tried: [[usize; 4]; 2],
+}
+
+/// Networks that find and read text; `reading.rs` holds them against ONNX Runtime.
+const TEXT: [Text; 2] = [
+    Text {
+        file: "text_detection.onnx",
+        fixed: &[],
+        ranges: &[("x.2", "64..128:32"), ("x.3", "96..160:32")],
+        tried: [[1, 3, 64, 160], [1, 3, 128, 96]],
+    },
+    Text {
+        file: "text_recognition.onnx",
+        fixed: &[("x.2", 48)],
+        ranges: &[("x.0", "1..3"), ("x.3", "64..128:64")],
+        tried: [[1, 3, 48, 64], [3, 3, 48, 128]],
+    },
+];
+
+#[test]
+fn text_networks_of_many_sizes() {
+    for Text { file, fixed, ranges, tried } in TEXT {
+        let path = oracle().trained_network(file).unwrap();
+        let artifact = open_file(&path, fixed, ranges).compile(&Target::host(), &Options::default());
+        let compiled = artifact.unwrap_or_else(|e| panic!("{file}: {e}")).jit().expect("this machine's code");
+        for dims in tried {
+            let input = [numbers(&dims)];
+            let got = compiled.run(&input).unwrap_or_else(|e| panic!("{file} {dims:?}: {e}"));
+            let all = [("x.0", dims[0]), ("x.2", dims[2]), ("x.3", dims[3])];
+            let alone = open_file(&path, &all, &[]).compile(&Target::host(), &Options::default());
+            let alone = alone.and_then(|artifact| artifact.jit()).unwrap_or_else(|e| panic!("{file}: {e}"));
+            assert_close(file, &got[0], &alone.run(&input).expect("runs")[0], 1e-4);
+        }
+    }
 }
 
 #[test]
