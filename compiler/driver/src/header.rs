@@ -264,10 +264,13 @@ fn table(name: &str, kind: &str, ports: &[Port]) -> String {
 }
 
 fn describe(port: &Port) -> String {
-    // A name may hold anything; nothing in it may end the comment.
+    format!("{}, {} {}", comment(&port.name), port.ty.dtype, port.ty.shape)
+}
+
+/// What a name, which may hold anything, is in a comment: nothing in it may end that.
+pub(crate) fn comment(name: &str) -> String {
     let keep = |c: char| c.is_ascii_graphic() && !"*/?\\".contains(c) || c == ' ';
-    let name: String = port.name.chars().map(|c| if keep(c) { c } else { '_' }).collect();
-    format!("{name}, {} {}", port.ty.dtype, port.ty.shape)
+    name.chars().map(|c| if keep(c) { c } else { '_' }).collect()
 }
 
 /// The name within a C string: in UTF-8, with what is not plain ASCII in octal, which ends after three digits.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use avocet_ir::program::{Port, Program, Signature, Sizes};
 
 use crate::constants::constants_of;
+use crate::header::comment;
 
 /// The part's text; `upper` and `name` are the header's prefixes.
 pub(crate) fn text(program: &Program, sizes: &Sizes, name: &str, upper: &str) -> String {
@@ -81,8 +82,7 @@ fn shapes(sizes: &Sizes, name: &str, kind: &str, ports: &[Port]) -> String {
         .collect();
     let batched: Vec<String> = (0..ports.len())
         .map(|port| {
-            let images =
-                sizes.batch.is_some() && (kind == "output" || sizes.batched.get(port) == Some(&true));
+            let images = if kind == "output" { sizes.batch.is_some() } else { sizes.is_batched(port) };
             u8::from(images).to_string()
         })
         .collect();
@@ -120,11 +120,4 @@ fn shapes(sizes: &Sizes, name: &str, kind: &str, ports: &[Port]) -> String {
 fn wrapped(numbers: &[String]) -> String {
     let lines: Vec<String> = numbers.chunks(12).map(|chunk| chunk.join(", ")).collect();
     lines.join(",\n        ")
-}
-
-/// A text that can't end a comment.
-fn comment(text: &str) -> String {
-    text.chars()
-        .map(|c| if (c.is_ascii_graphic() && !"*/\\?".contains(c)) || c == ' ' { c } else { '_' })
-        .collect()
 }

@@ -145,19 +145,23 @@ struct Entry<'a> {
 }
 
 impl Entry<'_> {
+    /// Goes on in a block that nothing more will jump to.
+    fn start(&mut self, block: Block) {
+        self.builder.switch_to_block(block);
+        self.builder.seal_block(block);
+    }
+
     /// Leaves with an error when the pointer is null or not aligned.
     fn check(&mut self, pointer: Value, alignment: usize) {
         let next = self.builder.create_block();
         self.builder.ins().brif(pointer, next, &[], self.null, &[]);
-        self.builder.switch_to_block(next);
-        self.builder.seal_block(next);
+        self.start(next);
         if alignment > 1 {
             let low = self.builder.ins().band_imm_u(pointer, alignment as i64 - 1);
             let aligned = self.builder.create_block();
             let zero = self.builder.ins().icmp_imm_s(IntCC::Equal, low, 0);
             self.builder.ins().brif(zero, aligned, &[], self.misaligned, &[]);
-            self.builder.switch_to_block(aligned);
-            self.builder.seal_block(aligned);
+            self.start(aligned);
         }
     }
 
@@ -183,13 +187,11 @@ impl Entry<'_> {
                     let [yes, no, next] = [(); 3].map(|()| self.builder.create_block());
                     self.builder.ins().brif(taken, yes, &[], no, &[]);
                     for (block, items) in [(yes, then), (no, otherwise)] {
-                        self.builder.switch_to_block(block);
-                        self.builder.seal_block(block);
+                        self.start(block);
                         self.items(module, steps, items);
                         self.builder.ins().jump(next, &[]);
                     }
-                    self.builder.switch_to_block(next);
-                    self.builder.seal_block(next);
+                    self.start(next);
                 }
                 Item::Switch(cases) => self.choose(module, steps, cases),
                 Item::Loop(count, limit, condition, body) => {
@@ -226,8 +228,7 @@ impl Entry<'_> {
     fn unless(&mut self, allowed: Value) {
         let next = self.builder.create_block();
         self.builder.ins().brif(allowed, next, &[], self.refused, &[]);
-        self.builder.switch_to_block(next);
-        self.builder.seal_block(next);
+        self.start(next);
     }
 
     fn choose(&mut self, module: &mut dyn Module, steps: &mut Steps<'_>, cases: &[Vec<Item<'_>>]) {
@@ -240,13 +241,11 @@ impl Entry<'_> {
         let case = steps.case.unwrap_or_else(|| self.builder.ins().iconst(types::I64, 0));
         switch.emit(&mut self.builder, case, self.refused);
         for (&block, items) in blocks.iter().zip(cases) {
-            self.builder.switch_to_block(block);
-            self.builder.seal_block(block);
+            self.start(block);
             self.items(module, steps, items);
             self.builder.ins().jump(next, &[]);
         }
-        self.builder.switch_to_block(next);
-        self.builder.seal_block(next);
+        self.start(next);
     }
 
     fn repeat(
@@ -274,16 +273,14 @@ impl Entry<'_> {
         if let Some(condition) = condition {
             let test = self.builder.create_block();
             self.builder.ins().brif(more, test, &[], next, &[]);
-            self.builder.switch_to_block(test);
-            self.builder.seal_block(test);
+            self.start(test);
             let on = self.load_control(module, steps, condition, types::I8);
             self.builder.ins().brif(on, run, &[], next, &[]);
         } else {
             self.builder.ins().brif(more, run, &[], next, &[]);
         }
 
-        self.builder.switch_to_block(run);
-        self.builder.seal_block(run);
+        self.start(run);
         let slot = Slot::Iteration.number(steps.placed.program);
         let number = match self.pointer {
             types::I64 => iteration,
@@ -297,8 +294,7 @@ impl Entry<'_> {
         self.builder.ins().jump(head, &[following.into()]);
         self.builder.seal_block(head);
 
-        self.builder.switch_to_block(next);
-        self.builder.seal_block(next);
+        self.start(next);
         // What follows in the loop around this one.
         self.store_iteration(steps);
     }

@@ -139,21 +139,29 @@ impl Sizes {
         Some(Signature { inputs: inputs.collect::<Option<_>>()?, outputs: outputs.collect::<Option<_>>()? })
     }
 
-    /// The sizes that inputs of these types ask for, if there are such.
+    /// The sizes that inputs of these types ask for, if there are such. Every run asks, so cases are only compared.
     pub fn of_inputs(&self, inputs: &[TensorType]) -> Option<Vec<i64>> {
-        let images = match self.batched.iter().position(|&batched| batched) {
-            Some(input) => *inputs.get(input)?.dims().first()?,
+        let images = match (0..inputs.len()).find(|&input| self.is_batched(input)) {
+            Some(input) => *inputs[input].dims().first()?,
             None => 1,
         };
-        (0..self.cases.len()).find_map(|case| {
-            let mut sizes: Vec<i64> =
-                Sizes::of_case(&self.dims, self.batch, case).into_iter().map(|size| size as i64).collect();
-            if let Some(batch) = self.batch {
-                sizes[batch] = i64::try_from(images).ok()?;
+        let fits = |(number, (one, given)): (usize, (&TensorType, &TensorType))| match self.is_batched(number)
+        {
+            true => {
+                let image = one.dims().split_first().map(|(_, image)| (&images, image));
+                one.dtype == given.dtype && image.is_some() && given.dims().split_first() == image
             }
-            let signature = self.signature(&sizes)?;
-            (signature.inputs == inputs).then_some(sizes)
-        })
+            false => one == given,
+        };
+        let case = self.cases.iter().position(|case| {
+            case.inputs.len() == inputs.len() && case.inputs.iter().zip(inputs).enumerate().all(fits)
+        })?;
+        let mut sizes: Vec<i64> =
+            Sizes::of_case(&self.dims, self.batch, case).into_iter().map(|size| size as i64).collect();
+        if let Some(batch) = self.batch {
+            sizes[batch] = i64::try_from(images).ok()?;
+        }
+        self.case(&sizes).is_some().then_some(sizes)
     }
 
     /// The ports for the largest sizes: each as large as the largest of the cases.

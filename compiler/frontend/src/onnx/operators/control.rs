@@ -340,7 +340,7 @@ fn along_first(importer: &mut Importer, node: &Node, value: Value, along: i64) -
     let rank = importer.ty(value).shape.rank();
     let along = axis(along, rank)?;
     let perm: Vec<usize> = [along].into_iter().chain((0..rank).filter(|&other| other != along)).collect();
-    if along == 0 { Ok(value) } else { importer.add(node, Op::Transpose { perm }, &[value]) }
+    importer.transposed(node, value, &perm)
 }
 
 /// The tensor with its first dimension moved to an axis.
@@ -349,5 +349,5 @@ fn along_axis(importer: &mut Importer, node: &Node, value: Value, along: i64) ->
     let along = axis(along, rank)?;
     let mut perm: Vec<usize> = (1..rank).collect();
     perm.insert(along, 0);
-    if along == 0 { Ok(value) } else { importer.add(node, Op::Transpose { perm }, &[value]) }
+    importer.transposed(node, value, &perm)
 }

@@ -218,7 +218,8 @@ fn first_state(
 ) -> Result<Value, Problem> {
     let dims = [layer.batch, layer.hidden];
     let Some(mut state) = node.optional(input) else {
-        importer.afford(layer.batch * layer.hidden * 4)?;
+        // Asked before it is made: a batch may be of any size.
+        importer.afford(layer.batch.saturating_mul(layer.hidden).saturating_mul(4))?;
         let zeros = Tensor::f32(dims, vec![0.0; layer.batch * layer.hidden])?;
         return Ok(importer.constant(node, zeros));
     };
@@ -251,7 +252,7 @@ fn run(
         if apart {
             apart_bias = Some(cut(importer, node, of_state, 2 * layer.hidden, layer.hidden)?);
             let rest = cut(importer, node, of_state, 0, 2 * layer.hidden)?;
-            let none = importer.constant(node, Tensor::f32([layer.hidden], vec![0.0; layer.hidden])?);
+            let none = importer.floats_of(node, &[layer.hidden], vec![0.0; layer.hidden])?;
             of_state = importer.joined(node, &[rest, none], 0)?;
         }
         let bias = importer.binary(node, Binary::Add, of_input, of_state)?;
@@ -328,7 +329,7 @@ fn input(importer: &mut Importer, name: &str, ty: TensorType) -> Result<Value, P
 
 fn swapped(importer: &mut Importer, node: &Node, x: Value, perm: &[usize]) -> Result<Value, Problem> {
     match importer.ty(x).shape.rank() == perm.len() {
-        true => importer.add(node, Op::Transpose { perm: perm.to_vec() }, &[x]),
+        true => importer.transposed(node, x, perm),
         false => invalid(format!("{} is not of rank {}", importer.ty(x), perm.len())),
     }
 }
